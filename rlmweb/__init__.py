@@ -1,0 +1,1 @@
+"""rlmweb: wiring, command line and the two site-wide apps (teams, audit)."""

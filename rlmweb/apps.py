@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.conf import settings
+
+
+class RlmwebConfig(AppConfig):
+    """Wiring: structured logs and the checks of the configuration."""
+
+    name = "rlmweb"
+    label = "rlmweb"
+    verbose_name = "rlmweb"
+
+    def ready(self) -> None:
+        from rlmweb import checks  # noqa: F401
+        from rlmweb.settings import logs
+
+        logs.configure(settings.LOGGING)

@@ -1,0 +1,27 @@
+"""HTTP and websockets. Websockets pass the origin check and learn their user here; each consumer still checks access itself."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+
+from channels.auth import AuthMiddlewareStack
+from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.security.websocket import AllowedHostsOriginValidator
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rlmweb.settings.dev")
+
+http = get_asgi_application()  # loads the apps, so whatever imports models comes after it
+
+from rlmweb.settings import env  # noqa: E402
+
+env.refuse_problems()
+
+websocket_urlpatterns = []
+if find_spec("runs.routing") is not None:
+    from runs.routing import websocket_urlpatterns
+
+application = ProtocolTypeRouter(
+    {"http": http, "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))}
+)

@@ -1,0 +1,1 @@
+"""Everything that runs before Django is importable: environment, embedded services, supervisor. Standard library only."""

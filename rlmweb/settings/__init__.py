@@ -1,0 +1,1 @@
+"""Settings. `dev` is the default, `prod` the strict one, `test` what pytest uses; all read the environment through `env`."""

@@ -1,0 +1,186 @@
+"""Settings that every installation shares. Each variable of the environment is documented in templates/docs/settings.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rlmweb.settings import env
+from rlmweb.settings.logs import logging_config
+
+ROOT_DIR = Path(__file__).resolve().parent.parent.parent
+GIB = 2**30
+
+# Where things are kept
+DATA_DIR = env.folder("RLMWEB_DATA_DIR", ROOT_DIR / ".data")
+BLOB_DIR = env.folder("RLMWEB_BLOB_DIR", DATA_DIR / "blobs")
+UPLOAD_DIR = env.folder("RLMWEB_UPLOAD_DIR", DATA_DIR / "uploads")
+MEDIA_ROOT = UPLOAD_DIR
+
+# Who may come in
+SECRET_KEY = env.text("RLMWEB_SECRET_KEY")
+SECRET_KEYS_AT_REST = env.words("RLMWEB_KEYS")
+SINGLE_USER = env.flag("RLMWEB_SINGLE_USER", False)
+OPEN_TOKEN = env.text("RLMWEB_OPEN_TOKEN")
+DEBUG = env.flag("RLMWEB_DEBUG", False)
+ALLOWED_HOSTS = list(env.words("RLMWEB_ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]")))
+CSRF_TRUSTED_ORIGINS = list(env.origins("RLMWEB_CSRF_TRUSTED_ORIGINS"))
+
+# What sessions may use
+MODEL_HOSTS = env.words("RLMWEB_MODEL_HOSTS")
+CONTEXT_PATHS = env.folders("RLMWEB_CONTEXT_PATHS")
+UPLOAD_MAX_BYTES = env.whole_number("RLMWEB_UPLOAD_MAX_BYTES", GIB, least=1024, most=64 * GIB)
+LM_FANOUT = env.whole_number("RLMWEB_LM_FANOUT", 32, least=1, most=1024)
+LOCAL_MODEL = env.text("RLMWEB_LOCAL_MODEL")
+LOCAL_MODEL_URL = env.text("RLMWEB_LOCAL_MODEL_URL")
+LOCAL_SANDBOX_SOCKET = env.folder("RLMWEB_LOCAL_SANDBOX_SOCKET", DATA_DIR / "run" / "sandboxes.sock")
+
+INSTALLED_APPS = [
+    "daphne",
+    "channels",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "csp",
+    "rlmweb",
+    "rlmweb.teams",
+    "rlmweb.audit",
+    "sandboxes",
+    "runs",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "rlmweb.urls"
+ASGI_APPLICATION = "rlmweb.asgi.application"
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [ROOT_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# The record: PostgreSQL. A pool, because views, consumers and worker threads come and go; a connection is checked before
+# use so that a restarted database costs nobody a failed request.
+DATABASES: dict[str, dict[str, Any]] = {"default": env.database("DATABASE_URL", "postgresql://rlmweb@localhost/rlmweb")}
+DATABASE_POOL: dict[str, float] = {"min_size": 0, "max_size": 10, "timeout": 10, "max_idle": 60}
+DATABASES["default"].setdefault("OPTIONS", {})["pool"] = DATABASE_POOL
+DATABASES["default"]["CONN_MAX_AGE"] = 0
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# The doorbell: Redis or Valkey. It may lose everything at any time; nothing that matters is only there.
+REDIS_URL = env.redis("REDIS_URL", "redis://localhost:6379/0")
+CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        # redis-py 8 reads with a timeout of 5 s by default, which closes every websocket that is idle for longer.
+        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": None}], "prefix": "rlmweb"},
+    }
+}
+
+# The work: Celery, JSON only. The database decides who owns a step; the broker is only a wake-up.
+STEP_QUEUE = "rlmweb.steps"
+CONTROL_QUEUE = "rlmweb.control"
+CELERY_BROKER_URL = env.broker_of(REDIS_URL)
+CELERY_TASK_SERIALIZER = "json"
+CELERY_RESULT_SERIALIZER = "json"
+CELERY_EVENT_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_RESULT_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_REDIRECT_STDOUTS = False
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_TASK_DEFAULT_QUEUE = STEP_QUEUE
+CELERY_TASK_CREATE_MISSING_QUEUES = False
+CELERY_TIMEZONE = "UTC"
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    # Without these kombu looks for lost messages only every 100 s, whatever the timeout says.
+    "unacked_restore_interval": 1,
+    "unacked_restore_throttle": 1,
+    # A step that is still running must not be delivered again; steps are fenced all the same.
+    "visibility_timeout": 6 * 3600,
+    "global_keyprefix": "rlmweb:",
+    "socket_keepalive": True,
+}
+
+# Jobs that every worker runs on a clock, at most one worker at a time: dotted path -> seconds between runs.
+PERIODIC_JOBS: dict[str, float] = {}
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "connect-src": ["'self'"],
+        "font-src": ["'self'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+        "base-uri": ["'none'"],
+    }
+}
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_NAME = "rlmweb_session"
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_NAME = "rlmweb_csrf"
+CSRF_COOKIE_HTTPONLY = False  # htmx reads it into a header
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "/"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+STATIC_URL = "/static/"
+STATIC_ROOT = env.folder("RLMWEB_STATIC_DIR", ROOT_DIR / "staticfiles")
+STATICFILES_DIRS = [ROOT_DIR / "static"]
+DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 2**20
+FILE_UPLOAD_MAX_MEMORY_SIZE = 2**20
+
+LANGUAGE_CODE = "en-us"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+LOGGING_CONFIG = None
+LOG_LEVEL = env.text("RLMWEB_LOG_LEVEL", "INFO").upper()
+LOGGING = logging_config(LOG_LEVEL)

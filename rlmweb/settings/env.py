@@ -1,0 +1,156 @@
+"""Readers of environment variables that refuse odd values.
+
+A refused value does not stop the import of the settings: it is remembered in `PROBLEMS`, the default is used, and
+`rlmweb.checks` reports all of them at once. Servers call `refuse_problems()` and do not start.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+T = TypeVar("T")
+
+TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
+FALSE_WORDS = frozenset({"0", "false", "no", "off"})
+REDIS_SCHEMES = frozenset({"redis", "rediss", "unix"})
+POSTGRES_SCHEMES = frozenset({"postgres", "postgresql"})
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One variable that could not be used: which, why, and what to do."""
+
+    variable: str
+    message: str
+    hint: str
+
+
+PROBLEMS: list[Problem] = []
+
+
+class BadValue(ValueError):
+    """Raised by a reader; the text completes the sentence '<variable> ...'."""
+
+
+def _read(name: str, default: T, parse: Callable[[str], T], hint: str) -> T:
+    raw = os.environ.get(name, "").strip()
+    if not raw:
+        return default
+    try:
+        return parse(raw)
+    except BadValue as error:
+        PROBLEMS.append(Problem(name, f"{name} {error}", hint))
+        return default
+
+
+def text(name: str, default: str = "") -> str:
+    return _read(name, default, lambda raw: raw, "")
+
+
+def flag(name: str, default: bool) -> bool:
+    def parse(raw: str) -> bool:
+        if raw.lower() in TRUE_WORDS:
+            return True
+        if raw.lower() in FALSE_WORDS:
+            return False
+        raise BadValue(f"is {raw!r}, neither true nor false.")
+
+    return _read(name, default, parse, "Write true or false.")
+
+
+def whole_number(name: str, default: int, *, least: int, most: int) -> int:
+    def parse(raw: str) -> int:
+        try:
+            value = int(raw.replace("_", ""))
+        except ValueError:
+            raise BadValue(f"is {raw!r}, not a whole number.") from None
+        if not least <= value <= most:
+            raise BadValue(f"is {value}, outside {least} to {most}.")
+        return value
+
+    return _read(name, default, parse, f"Write a whole number from {least} to {most}.")
+
+
+def words(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """A list separated by commas; empty parts are dropped."""
+
+    def parse(raw: str) -> tuple[str, ...]:
+        return tuple(part.strip() for part in raw.split(",") if part.strip())
+
+    return _read(name, default, parse, "Separate the parts by commas.")
+
+
+def origins(name: str) -> tuple[str, ...]:
+    """A list of origins such as https://rlm.example.org, as Django wants them for CSRF."""
+    found = words(name)
+    for origin in found:
+        parts = urlsplit(origin)
+        if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path:
+            PROBLEMS.append(
+                Problem(name, f"{name} holds {origin!r}, which is not an origin.", "Write https://host[:port], no path.")
+            )
+    return found
+
+
+def folder(name: str, default: Path) -> Path:
+    def parse(raw: str) -> Path:
+        return Path(raw).expanduser().resolve()
+
+    return _read(name, default, parse, "Write the path of a folder.")
+
+
+def folders(name: str) -> tuple[Path, ...]:
+    """A list of absolute folders separated by commas; a relative one is refused because it would move with the process."""
+    found = tuple(Path(part).expanduser() for part in words(name))
+    for path in found:
+        if not path.is_absolute():
+            PROBLEMS.append(Problem(name, f"{name} holds {str(path)!r}, which is relative.", "Write absolute paths."))
+    return tuple(path.resolve() for path in found if path.is_absolute())
+
+
+def database(name: str, default: str) -> dict[str, Any]:
+    """Django's database dictionary from a libpq URL; a unix socket is a percent-encoded folder as the host."""
+
+    def parse(raw: str) -> dict[str, Any]:
+        if urlsplit(raw).scheme not in POSTGRES_SCHEMES:
+            raise BadValue("is not a PostgreSQL URL.")
+        found = dict(environ.Env.db_url_config(raw))
+        found["HOST"] = unquote(found.get("HOST") or "")
+        if not found.get("NAME"):
+            raise BadValue("names no database.")
+        return found
+
+    return _read(name, parse(default), parse, "Write postgresql://user:password@host:port/name (PostgreSQL 14 or newer).")
+
+
+def redis(name: str, default: str) -> str:
+    def parse(raw: str) -> str:
+        if urlsplit(raw).scheme not in REDIS_SCHEMES:
+            raise BadValue("is not a Redis URL.")
+        return raw
+
+    return _read(name, default, parse, "Write redis://host:port/0, rediss://... or unix:///path/to/socket.")
+
+
+def broker_of(redis_url: str) -> str:
+    """The same server as kombu spells it: unix sockets are redis+socket:// with the database as `virtual_host`."""
+    parts = urlsplit(redis_url)
+    if parts.scheme != "unix":
+        return redis_url
+    number = parse_qs(parts.query).get("db", ["0"])[0]
+    return f"redis+socket://{parts.path}?{urlencode({'virtual_host': number})}"
+
+
+def refuse_problems() -> None:
+    """Called by servers before they serve: raises ImproperlyConfigured that lists every refused variable."""
+    if PROBLEMS:
+        lines = "\n".join(f"- {problem.message} {problem.hint}".rstrip() for problem in PROBLEMS)
+        raise ImproperlyConfigured(f"The configuration has {len(PROBLEMS)} problem(s):\n{lines}")

@@ -1,0 +1,55 @@
+"""Starts PostgreSQL and Valkey before pytest-django reads the settings (services started in a conftest come too late).
+
+Loaded by `-p tests.services`. DATABASE_URL and REDIS_URL in the environment win, so the same tests run on real servers.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from rlmweb.boot.children import Child
+from rlmweb.boot.embedded import postgres_child, valkey_child
+
+START_TIMEOUT_S = 60
+
+_started: list[Child] = []
+_folder: Path | None = None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
+    if not early_config.known_args_namespace.help and not early_config.known_args_namespace.version:
+        start_missing_services()
+    return (yield)
+
+
+def pytest_unconfigure() -> None:
+    for child in reversed(_started):
+        child.stop()
+    _started.clear()
+    if _folder is not None:
+        shutil.rmtree(_folder, ignore_errors=True)
+
+
+def start_missing_services() -> None:
+    global _folder
+    _folder = Path(tempfile.mkdtemp(prefix="rlmweb-tests-"))
+    os.environ["RLMWEB_DATA_DIR"] = str(_folder / "data")
+    if "REDIS_URL" not in os.environ:
+        child, os.environ["REDIS_URL"] = valkey_child(_folder)
+        _start(child)
+    if "DATABASE_URL" not in os.environ:
+        child, os.environ["DATABASE_URL"] = postgres_child(_folder, throwaway=True)
+        _start(child)
+
+
+def _start(child: Child) -> None:
+    child.start()
+    _started.append(child)
+    child.wait_ready(START_TIMEOUT_S)
