@@ -1,0 +1,1 @@
+"""Teams: who works together. Roles, quotas and policies live here."""

@@ -1,0 +1,1 @@
+"""The RLM engine: pure functions from what happened to what to do next. No Django, no SDK, no clock, no I/O."""

@@ -1,0 +1,92 @@
+"""What the engine remembers, as plain data that is stored with the node and the step."""
+
+from __future__ import annotations
+
+import msgspec
+
+from runs.engine.limits import Limits
+
+
+class ToolInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A custom tool: Python source defining `name`, or a JSON value bound to it."""
+
+    name: str
+    source: str | None = None
+    value: object = None
+    description: str = ""
+
+
+class NodeTask(msgspec.Struct, frozen=True, kw_only=True):
+    """What one node is to do. Fixed for the life of the node.
+
+    `question` is the root's question; a child has none, its whole prompt is its context (as in `rlms`).
+    """
+
+    depth: int
+    question: str
+    context_kind: str
+    context_chars: int
+    context_name: str = ""
+    limits: Limits
+    profile: str = "standard"
+    sub_profile: str = "standard"
+    root_model: str = ""
+    sub_model: str = ""
+    context_window_tokens: int = 128_000
+    tools: tuple[ToolInfo, ...] = ()
+    system_prompt: str | None = None
+    compaction: bool = True
+
+
+class NodeState(msgspec.Struct, kw_only=True):
+    """Carried from step to step."""
+
+    consecutive_errors: int = 0
+    compactions: int = 0
+    partial: str = ""
+    """The best answer so far: what a limit or a stop would report."""
+    notes: dict[str, object] = {}
+    """The profile's own memory."""
+
+
+class CellRecord(msgspec.Struct, kw_only=True):
+    """One cell of the step as far as it got. Output is what the prompt needs: head and tail, with its true size."""
+
+    code: str
+    status: str = ""
+    """Empty while it has not finished."""
+    attempt: int = 1
+    stdout: str = ""
+    stderr: str = ""
+    output_chars: int = 0
+    error_type: str = ""
+    error_message: str = ""
+    traceback: str = ""
+    final: str | None = None
+    variables: list[str] = []
+    built_in: bool = False
+    """Made by the product (a probe), not by the model."""
+
+
+class StepState(msgspec.Struct, kw_only=True):
+    """phase: `begin`, `compaction`, `turn`, `cells`, `final`, `done`."""
+
+    phase: str = "begin"
+    reply: str = ""
+    cells: list[CellRecord] = []
+    cell: int = 0
+    """Number of the running cell, from 1; 0 before the first."""
+
+
+def to_plain(state: NodeState | StepState) -> dict[str, object]:
+    plain = msgspec.to_builtins(state)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def node_state(plain: object) -> NodeState:
+    return msgspec.convert(plain, NodeState)
+
+
+def step_state(plain: object) -> StepState:
+    return msgspec.convert(plain, StepState)

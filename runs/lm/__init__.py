@@ -1,0 +1,1 @@
+"""Language-model clients: one protocol, one module for each API, prices, and the scripted model."""

@@ -1,0 +1,26 @@
+"""Models of the runs room. Read them anywhere; write only through `runs.services`."""
+
+from runs.models.content import Blob, BlobUse, Context
+from runs.models.credentials import LmCredential
+from runs.models.event import Event
+from runs.models.journal import LmCall
+from runs.models.node import Node, NodeMessage
+from runs.models.outbox import OutboxMessage, WorkerBeat
+from runs.models.session import Session, SessionMeter
+from runs.models.step import Step
+
+__all__ = [
+    "Blob",
+    "BlobUse",
+    "Context",
+    "Event",
+    "LmCall",
+    "LmCredential",
+    "Node",
+    "NodeMessage",
+    "OutboxMessage",
+    "Session",
+    "SessionMeter",
+    "Step",
+    "WorkerBeat",
+]

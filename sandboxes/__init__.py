@@ -1,0 +1,1 @@
+"""Sandboxes: the provider contract, the in-sandbox runner and the providers that supply isolated machines."""

@@ -1,0 +1,246 @@
+"""The runner protocol, version 1: the frames that cross the boundary of a sandbox.
+
+One JSON object a line, at most `MAX_LINE_BYTES`. Frames from the runner carry `seq` 1, 2, 3... for the life of the
+runner; the host acknowledges them and the runner keeps what is not acknowledged (bounded), so that a host that comes
+back says `attach {after}` and misses nothing. Requests are idempotent by their ids: the same `exec` or `answer` sent
+twice has one effect. `sandboxes/docs/runner-protocol.md` is the written specification.
+
+Everything from the runner is a claim by hostile code: decoding here validates shape and bounds, and the host alone
+decides node, step, time and cost.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+PROTOCOL_VERSION = 1
+
+
+class Payload(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Text that may be too large for a line: inline, or a file below the workspace's `.rlm/` folder."""
+
+    text: str | None = None
+    file: str | None = None
+    size_bytes: int = 0
+
+
+class Variable(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One name in the REPL after a cell; `preview` is made in the sandbox under limits of time and size."""
+
+    name: str
+    type: str
+    size: str = ""
+    preview: str = ""
+
+
+class CellError(msgspec.Struct, frozen=True, omit_defaults=True):
+    type: str
+    message: str
+    traceback: str = ""
+
+
+# Host to runner -----------------------------------------------------------------------------------------------------
+
+
+class Attach(msgspec.Struct, frozen=True, tag_field="type", tag="attach"):
+    """Become the host. The runner answers with `state`, then sends every frame past `after` again."""
+
+    id: str
+    after: int = 0
+    v: int = PROTOCOL_VERSION
+
+
+class Setup(msgspec.Struct, frozen=True, tag_field="type", tag="setup", omit_defaults=True):
+    """Prepare the REPL: load contexts (files of the workspace), define custom tools, set limits.
+
+    `contexts[i]` becomes `context_i` and `contexts[0]` also `context`. `kind` is `text`, `json` or `bytes`.
+    """
+
+    id: str
+    contexts: list[ContextFile] = []
+    tools: list[Tool] = []
+    recursion: bool = True
+    """False: `rlm_query` is served as `llm_query` by the host (the depth limit is reached)."""
+    max_output_bytes: int = 4 * 1024 * 1024
+    """Most bytes of stdout and stderr that one cell may send; the rest is counted and dropped."""
+    history: list[ContextFile] = []
+    restored: list[str] = []
+    """Reserved for snapshots: names of variables that a restore brings."""
+
+
+class ContextFile(msgspec.Struct, frozen=True):
+    path: str
+    kind: Literal["text", "json", "bytes"] = "text"
+
+
+class Tool(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A custom tool: Python source that defines `name`, or a JSON value bound to it."""
+
+    name: str
+    source: str | None = None
+    value: msgspec.Raw | None = None
+    description: str = ""
+
+
+class Exec(msgspec.Struct, frozen=True, tag_field="type", tag="exec", omit_defaults=True):
+    """Run one cell. A cell id that is running or done is not run again."""
+
+    id: str
+    code: Payload
+    timeout_s: float = 0.0
+    """Wall clock without the time spent waiting for sub-calls; 0 means none. The host keeps a clock of its own."""
+
+
+class Answer(msgspec.Struct, frozen=True, tag_field="type", tag="answer", omit_defaults=True):
+    """The answer to prompt `index` of sub-call `call`. `error` becomes the text `Error: ...` for the code."""
+
+    call: str
+    index: int = 0
+    text: Payload | None = None
+    error: str | None = None
+
+
+class Ack(msgspec.Struct, frozen=True, tag_field="type", tag="ack"):
+    """Every frame up to and including `seq` is on record; the runner may forget it."""
+
+    seq: int
+
+
+class Interrupt(msgspec.Struct, frozen=True, tag_field="type", tag="interrupt"):
+    """Stop the cell: `KeyboardInterrupt` first, then the REPL child is killed and started anew."""
+
+    cell: str
+    reason: Literal["stop", "timeout", "limit"] = "stop"
+
+
+class Shutdown(msgspec.Struct, frozen=True, tag_field="type", tag="shutdown"):
+    pass
+
+
+class TakeSnapshot(msgspec.Struct, frozen=True, tag_field="type", tag="snapshot"):
+    """Reserved in version 1: answered with `unsupported`."""
+
+    id: str
+    kind: Literal["live", "durable"] = "durable"
+
+
+class Restore(msgspec.Struct, frozen=True, tag_field="type", tag="restore"):
+    """Reserved in version 1: answered with `unsupported`."""
+
+    id: str
+    snapshot: str = ""
+
+
+HostFrame = Attach | Setup | Exec | Answer | Ack | Interrupt | Shutdown | TakeSnapshot | Restore
+
+
+# Runner to host -----------------------------------------------------------------------------------------------------
+
+
+class Ready(msgspec.Struct, frozen=True, tag_field="type", tag="ready", omit_defaults=True):
+    """The runner is up. `python` is its version; `v` the highest protocol version it speaks."""
+
+    seq: int
+    v: int = PROTOCOL_VERSION
+    python: str = ""
+    pid: int = 0
+
+
+class SubCall(msgspec.Struct, frozen=True, tag_field="type", tag="subcall", omit_defaults=True):
+    """Code called `llm_query(_batched)` or `rlm_query(_batched)` and waits for one answer per prompt.
+
+    `call` is unique within the cell and deterministic for single-threaded code: `c1`, `c2`... in order of the calls.
+    `blocking` says that the main thread of the cell waits for it.
+    """
+
+    seq: int
+    cell: str
+    call: str
+    kind: Literal["llm", "rlm"]
+    prompts: list[Payload]
+    batch: bool = False
+    blocking: bool = True
+    model: str | None = None
+
+
+class Output(msgspec.Struct, frozen=True, tag_field="type", tag="output", omit_defaults=True):
+    """Bytes the cell wrote, decoded as UTF-8 with replacement. `late`: written after the cell had finished."""
+
+    seq: int
+    cell: str
+    stream: Literal["stdout", "stderr"]
+    text: str
+    late: bool = False
+
+
+class Finished(msgspec.Struct, frozen=True, tag_field="type", tag="finished", omit_defaults=True):
+    """The cell is over.
+
+    status: `ok`; `error` (it raised, see `error`); `interrupted`; `timeout`; `killed` (the REPL process is gone:
+    killed, out of memory, `os._exit`; the namespace is lost and the next cell starts in a fresh one).
+    """
+
+    seq: int
+    cell: str
+    status: Literal["ok", "error", "interrupted", "timeout", "killed"]
+    duration_ms: float
+    error: CellError | None = None
+    final: Payload | None = None
+    """Set when the code gave an answer: `answer["ready"] = True`, `FINAL(x)` or `FINAL_VAR("x")`."""
+    partial: Payload | None = None
+    """`answer["content"]` while it is not ready, when it is not empty."""
+    variables: list[Variable] = []
+    output_bytes: int = 0
+    dropped_bytes: int = 0
+    threads: int = 0
+    """Threads of the cell still alive at its end; they are frozen and what they print is `late`."""
+
+
+class State(msgspec.Struct, frozen=True, tag_field="type", tag="state", omit_defaults=True):
+    """Answer to `attach`: what the runner is doing. `last_seq` is the newest frame; `first_seq` the oldest it keeps."""
+
+    id: str
+    last_seq: int
+    first_seq: int
+    setup: str = ""
+    """Id of the last `setup` that was carried out; empty when none was."""
+    cell: str = ""
+    status: Literal["idle", "running"] = "idle"
+    outstanding: list[SubCall] = []
+    """Sub-calls of the running cell with prompts that have no answer yet."""
+    answered: dict[str, list[int]] = {}
+    finished: list[Finished] = []
+    """Results of the latest cells (a few), newest last, so that `exec` of a finished cell is answered from here."""
+
+
+class SetupDone(msgspec.Struct, frozen=True, tag_field="type", tag="setup_done", omit_defaults=True):
+    seq: int
+    id: str
+    variables: list[Variable] = []
+    error: CellError | None = None
+
+
+class RunnerError(msgspec.Struct, frozen=True, tag_field="type", tag="error", omit_defaults=True):
+    """The runner could not carry out a request. `code`: `bad_frame`, `unsupported`, `busy`, `too_large`, `internal`."""
+
+    seq: int
+    code: str
+    message: str
+    id: str = ""
+
+
+RunnerFrame = Ready | SubCall | Output | Finished | State | SetupDone | RunnerError
+
+_decoder = msgspec.json.Decoder(RunnerFrame)
+_encoder = msgspec.json.Encoder()
+
+
+def decode_runner_frame(line: bytes) -> RunnerFrame:
+    """Decode and validate one line from a runner. Raises `msgspec.DecodeError` or `msgspec.ValidationError`."""
+    return _decoder.decode(line)
+
+
+def encode_host_frame(frame: HostFrame) -> bytes:
+    return _encoder.encode(frame)
