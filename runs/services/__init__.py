@@ -1,0 +1,1 @@
+"""Writes. One change, its events and its audit entry commit together."""
