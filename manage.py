@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""One door for every command: `up` runs the whole application, `test` runs every check, the rest are Django's commands.
+
+Works from a plain Python: the environment in .venv is made and kept in step with the lock file before anything else.
+"""
+
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 (the message is for whoever has an older one)
+    sys.exit("rlmweb needs Python 3.11 or newer; this is %d.%d (%s)." % (*sys.version_info[:2], sys.executable))
+
+
+def main(arguments: list[str]) -> int:
+    from rlmweb.boot.environment import BootstrapFailed, ensure
+
+    try:
+        ensure(arguments)
+    except BootstrapFailed as error:
+        print(f"rlmweb: {error}", file=sys.stderr)
+        return 1
+    command, rest = (arguments[0], arguments[1:]) if arguments else ("help", [])
+    if command == "up":
+        from rlmweb.boot.up import main as up
+
+        return up(rest)
+    if command == "test":
+        from rlmweb.boot.testing import main as test
+
+        return test(rest)
+    return django(arguments)
+
+
+def django(arguments: list[str]) -> int:
+    import os
+
+    from django.core.management import execute_from_command_line
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rlmweb.settings.dev")
+    execute_from_command_line(["manage.py", *arguments])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
