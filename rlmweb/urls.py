@@ -8,8 +8,11 @@ from django.contrib import admin
 from django.urls import include, path
 from django.urls.resolvers import URLPattern, URLResolver
 
+from rlmweb.health import healthz
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
+    path("healthz", healthz, name="healthz"),
 ]
 if find_spec("runs.urls") is not None:
     urlpatterns.append(path("", include("runs.urls")))

@@ -110,6 +110,7 @@ class Child:
     stop_signal: int = signal.SIGTERM
     death_signal: int = signal.SIGKILL
     pass_fds: tuple[int, ...] = ()
+    stop_rank: int = 0  # lower ranks stop first; data services come last
     is_ready: Callable[[], bool] = lambda: True
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
@@ -137,10 +138,11 @@ class Child:
     def is_alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
-    def wait_ready(self, timeout_s: float) -> None:
-        """Block until the process answers; raises ChildFailed when it ends or stays silent."""
+    def wait_ready(self, timeout_s: float, checkpoint: Callable[[], None] = lambda: None) -> None:
+        """Block until the process answers; raises ChildFailed when it ends or stays silent, and what `checkpoint` raises."""
         deadline = time.monotonic() + timeout_s
         while not self.is_ready():
+            checkpoint()
             if not self.is_alive:
                 code = None if self.process is None else self.process.returncode
                 raise ChildFailed(self.name, f"ended with status {code} while starting", self.log)

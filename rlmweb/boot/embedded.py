@@ -23,6 +23,8 @@ from rlmweb.boot.children import MAPPED, SELF, Child, Identity, before_exec, tai
 
 POSTGRES_USER = "rlmweb"
 DATABASE_NAME = "rlmweb"
+# The data services stop after everything that uses them.
+STOP_RANK = 9
 # sockaddr_un.sun_path holds 108 bytes; the longest name below the folder is "/.s.PGSQL.5432.lock".
 SOCKET_DIR_MAX_BYTES = 80
 ROOT_STATE_DIR = Path("/var/lib/rlmweb")
@@ -32,6 +34,9 @@ POSTGRES_SETTINGS = {
     "unix_socket_permissions": "0700",
     "shared_buffers": "64MB",
     "max_connections": "80",
+    # One machine, no replicas, a small database: these would only be idle processes.
+    "io_method": "sync",
+    "max_logical_replication_workers": "0",
 }
 # A test database is thrown away, so nothing has to survive a power cut.
 THROWAWAY_SETTINGS = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
@@ -88,7 +93,12 @@ def valkey_child(data_dir: Path) -> tuple[Child, str]:
     argv = [binary, "--port", "0", "--unixsocket", path, "--unixsocketperm", "700", "--dir", folder]
     argv += ["--appendonly", "yes", "--save", "", "--daemonize", "no"]
     child = Child(
-        "valkey", argv, data_dir / "valkey.log", death_signal=signal.SIGTERM, is_ready=lambda: valkey_answers(path)
+        "valkey",
+        argv,
+        data_dir / "valkey.log",
+        death_signal=signal.SIGTERM,
+        stop_rank=STOP_RANK,
+        is_ready=lambda: valkey_answers(path),
     )
     return child, f"unix://{quote(str(path))}"
 
@@ -134,6 +144,7 @@ def postgres_child(data_dir: Path, *, throwaway: bool = False, identity: Identit
         identity=identity,
         stop_signal=signal.SIGINT,  # "fast": ends the connections instead of waiting for them
         death_signal=signal.SIGINT,
+        stop_rank=STOP_RANK,
         is_ready=lambda: _run([binaries / "pg_isready", "-q", "-h", sockets], identity).returncode == 0,
     )
     return child, f"postgresql://{POSTGRES_USER}@{quote(str(sockets), safe='')}/{DATABASE_NAME}"

@@ -6,3 +6,4 @@ from rlmweb.settings.base import SECRET_KEY
 # `manage.py up` keeps a random key in the data folder; this one serves commands that sign nothing.
 SECRET_KEY = SECRET_KEY or "development-only-key-that-signs-nothing-of-value"
 WHITENOISE_USE_FINDERS = True
+STATIC_ROOT = None  # nothing is collected

@@ -1,0 +1,85 @@
+"""The processes of the application, described: web, worker, local sandbox service, model sidecar."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from rlmweb.boot.children import Child
+from rlmweb.boot.installation import Installation, without_private
+from rlmweb.boot.paths import ROOT_DIR
+
+# A browser sends acknowledgements and short commands; anything larger is not ours.
+WEBSOCKET_MAX_BYTES = 256 * 1024
+BACKLOG = 512
+QUEUES = "rlmweb.steps,rlmweb.control"
+
+
+class PortTaken(RuntimeError):
+    """The address cannot be bound; the message says why and what to try."""
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket that the web process inherits, so that its restart refuses nobody."""
+    try:
+        listener = socket.create_server((host, port), backlog=BACKLOG)
+    except OSError as error:
+        raise PortTaken(f"cannot listen on {host}:{port} ({error.strerror}); try another one with --port N.") from None
+    listener.set_inheritable(True)
+    return listener
+
+
+def answers_http(listener: socket.socket) -> bool:
+    """Whether the web process answers anything at all, an error page included."""
+    host, port = listener.getsockname()[:2]
+    try:
+        with urllib.request.urlopen(f"http://{reachable(host)}:{port}/healthz?only=web", timeout=30):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+
+
+def reachable(host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+
+
+def python_child(name: str, arguments: list[str], place: Installation, environment: dict[str, str]) -> Child:
+    log = place.log_dir / f"{name}.log"
+    return Child(name, [sys.executable, "-m", *arguments], log, env=environment, cwd=ROOT_DIR)
+
+
+def migrate_child(place: Installation, environment: dict[str, str]) -> Child:
+    return python_child("migrate", ["django", "migrate", "--no-input", "-v", "1"], place, environment)
+
+
+def web_child(place: Installation, environment: dict[str, str], listener: socket.socket) -> Child:
+    limit = str(WEBSOCKET_MAX_BYTES)
+    options = ["--verbosity", "0", "--no-server-name", "--websocket_timeout", "-1"]
+    options += ["--websocket-max-message-size", limit, "--websocket-max-frame-size", limit]
+    arguments = ["daphne", "--fd", str(listener.fileno()), *options, "rlmweb.asgi:application"]
+    child = python_child("web", arguments, place, environment)
+    child.pass_fds = (listener.fileno(),)
+    child.is_ready = lambda: answers_http(listener)
+    return child
+
+
+def worker_child(place: Installation, environment: dict[str, str], threads: int) -> Child:
+    options = ["--pool", "threads", "--concurrency", str(threads), "--queues", QUEUES]
+    options += ["--without-gossip", "--without-mingle", "--loglevel", "WARNING"]
+    return python_child("worker", ["celery", "-A", "rlmweb.celery", "worker", *options], place, environment)
+
+
+def sandboxes_child(place: Installation, environment: dict[str, str], warm_sandboxes: int | None) -> Child:
+    path = Path(environment["RLMWEB_LOCAL_SANDBOX_SOCKET"])
+    options = [] if warm_sandboxes is None else ["--pool", str(warm_sandboxes)]
+    arguments = ["sandboxes.local.service", "--socket", str(path), *options]
+    return python_child("sandboxes", arguments, place, without_private(environment))
+
+
+def model_child(place: Installation, environment: dict[str, str]) -> Child:
+    return python_child("model", ["runs.lm.embedded.sidecar"], place, without_private(environment))
