@@ -60,7 +60,10 @@ class BlobStore:
         digest, size_bytes = hashlib.sha256(), 0
         handle, temporary = tempfile.mkstemp(prefix="put-", dir=self.root)
         try:
-            with os.fdopen(handle, "wb") as file, zstandard.ZstdCompressor(level=1).stream_writer(file) as writer:
+            with (
+                os.fdopen(handle, "wb") as file,
+                zstandard.ZstdCompressor(level=1).stream_writer(file) as writer,
+            ):
                 for chunk in chunks:
                     digest.update(chunk)
                     size_bytes += len(chunk)

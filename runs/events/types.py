@@ -11,8 +11,6 @@ Fields are only ever added, with a default; a reader skips fields it does not kn
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
 MAX_EVENT_BYTES = 4096

@@ -5,7 +5,7 @@ from runs.models.credentials import LmCredential
 from runs.models.event import Event
 from runs.models.journal import LmCall
 from runs.models.node import Node, NodeMessage
-from runs.models.outbox import OutboxMessage, WorkerBeat
+from runs.models.outbox import OutboxMessage
 from runs.models.session import Session, SessionMeter
 from runs.models.step import Step
 
@@ -22,5 +22,4 @@ __all__ = [
     "Session",
     "SessionMeter",
     "Step",
-    "WorkerBeat",
 ]

@@ -21,7 +21,9 @@ class Node(models.Model):
     session = models.ForeignKey("runs.Session", on_delete=models.CASCADE, related_name="nodes")
     number = models.IntegerField()
     parent = models.ForeignKey("self", on_delete=models.CASCADE, null=True, blank=True, related_name="children")
-    parent_step = models.ForeignKey("runs.Step", on_delete=models.CASCADE, null=True, blank=True, related_name="children")
+    parent_step = models.ForeignKey(
+        "runs.Step", on_delete=models.CASCADE, null=True, blank=True, related_name="children"
+    )
     cell = models.IntegerField(default=0)
     subcall = models.CharField(max_length=32, blank=True)
     index = models.IntegerField(default=0)
@@ -29,6 +31,7 @@ class Node(models.Model):
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.RUNNING)
     prompt_sha256 = models.CharField(max_length=64, blank=True)
     """The prompt of a child is its context, kept as a blob; the root's context is the session's."""
+    prompt_chars = models.BigIntegerField(default=0)
     answer_sha256 = models.CharField(max_length=64, blank=True)
     answer_partial = models.BooleanField(default=False)
     error_type = models.CharField(max_length=64, blank=True)
@@ -37,11 +40,21 @@ class Node(models.Model):
     """What the engine carries from step to step (`runs.engine.state.NodeState`) as plain data."""
     sandbox_ref = models.TextField(blank=True)
     sandbox_uuid = models.UUIDField(null=True, blank=True)
+    sandbox_generation = models.IntegerField(default=0)
+    """Sandboxes this node has had: part of the key that makes their creation safe to retry."""
+    runner_seq = models.BigIntegerField(default=0)
+    """Newest frame of the runner that is on record: committed together with the events made from it."""
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ("session", "number")
+        indexes = [
+            # Asked each time a child ends: does its parent's step wait for another?
+            models.Index(
+                fields=("parent_step",), condition=models.Q(status="running"), name="running_children_of_step"
+            ),
+        ]
         constraints = [
             models.UniqueConstraint(fields=("session", "number"), name="one_node_per_number"),
             # Opening the children of a sub-call twice (a step taken up again) finds the first ones.

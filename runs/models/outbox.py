@@ -18,13 +18,3 @@ class OutboxMessage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.task}{self.args}"
-
-
-class WorkerBeat(models.Model):
-    """A worker process says that it lives and takes work: seen in the database, not through the broker."""
-
-    worker = models.CharField(max_length=128, primary_key=True)
-    beat_at = models.DateTimeField()
-
-    def __str__(self) -> str:
-        return self.worker

@@ -20,7 +20,9 @@ class Session(models.Model):
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     team = models.ForeignKey("teams.Team", on_delete=models.CASCADE, related_name="sessions")
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="sessions")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="sessions"
+    )
     title = models.CharField(max_length=200)
     question = models.TextField()
     context = models.ForeignKey("runs.Context", on_delete=models.PROTECT, related_name="sessions")
@@ -54,6 +56,7 @@ class SessionMeter(models.Model):
 
     session = models.OneToOneField(Session, on_delete=models.CASCADE, primary_key=True, related_name="meter")
     last_seq = models.BigIntegerField(default=0)
+    last_call = models.IntegerField(default=0)
     nodes = models.IntegerField(default=0)
     steps = models.IntegerField(default=0)
     lm_calls = models.IntegerField(default=0)

@@ -31,13 +31,11 @@ class Step(models.Model):
     number = models.IntegerField()
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.READY)
     attempt = models.IntegerField(default=0)
+    crashes = models.IntegerField(default=0)
+    """Times it lost its worker."""
     lease_token = models.UUIDField(null=True, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
     worker = models.CharField(max_length=128, blank=True)
-    children_open = models.IntegerField(default=0)
-    """Children that the step still waits for; the last one to finish makes the step ready again."""
-    runner_seq = models.BigIntegerField(default=0)
-    """Newest frame of the runner that is on record: committed together with the events made from it."""
     state = models.JSONField(default=dict)
     """What the engine has done of this step (`runs.engine.state.StepState`) as plain data."""
     error_type = models.CharField(max_length=64, blank=True)

@@ -1,0 +1,274 @@
+"""The LM calls of one step: waiting to be sent, out, and answered; journalled and metered on both sides."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from django.conf import settings
+from django.utils import timezone
+
+from runs.engine.io import Ask, CallKey, CallRefused, Input, ModelFailed, ModelReplied
+from runs.events.types import INLINE_TEXT_BYTES, ErrorInfo, Event, LmFailed, LmFinished, LmOutput, LmStarted
+from runs.lm import prices
+from runs.lm.errors import LmError
+from runs.models import LmCall
+from runs.services.config import ModelConfig
+from runs.services.desk import Answered, ModelDesk, UnknownModel, choice_of
+from runs.services.journal import (
+    Journal,
+    Settlement,
+    insert_calls,
+    request_sha256,
+    reservation_of,
+    settle_calls,
+)
+from runs.services.limits import Reservation, release_call, reserve_call
+from runs.services.noderun import NodeRun
+from runs.services.transaction import SessionTransaction
+from runs.text import scrub
+
+STREAMED_KINDS = ("turn", "final")
+DELTA_CHARS = 800
+"""Longest piece of a streaming reply in one event."""
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """A call to be sent. `row` is set when a dead worker had sent it already."""
+
+    ask: Ask
+    model: ModelConfig
+    reserved: Reservation
+    request: str
+    row: LmCall | None = None
+    repeated: bool = False
+
+
+@dataclass(slots=True)
+class _Out:
+    row: LmCall
+    wanted: _Wanted
+    written: list[str] = field(default_factory=list)
+
+
+class StepCalls:
+    """Calls of one step. Inputs that need no waiting (journal, refusals) go to `ready`."""
+
+    def __init__(self, run: NodeRun, step_pk: int, step_number: int, journal: Journal) -> None:
+        self.ready: list[Input] = []
+        self._run = run
+        self._desk: ModelDesk = run.desk
+        self._step_pk = step_pk
+        self._step_number = step_number
+        self._journal = journal
+        self._backlog: deque[_Wanted] = deque()
+        self._chosen: list[_Wanted] = []
+        self._out: dict[CallKey, _Out] = {}
+        self._answered: list[tuple[_Out, Answered]] = []
+        self._sending: list[_Out] = []
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._out or self._backlog or self._chosen)
+
+    def ask(self, ask: Ask) -> None:
+        """Take a call over from the engine: answered from the journal, or to be sent when there is room."""
+        try:
+            model = self._desk.model_for(ask)
+        except UnknownModel as error:
+            self.ready.append(ModelFailed(ask.call, ErrorInfo("UnknownModel", str(error))))
+            return
+        request = request_sha256(ask, model.model)
+        row = self._journal.find(ask.call, request)
+        if row is not None and row.status == LmCall.Status.FINISHED:
+            self.ready.append(
+                ModelReplied(
+                    ask.call,
+                    row.reply,
+                    input_tokens=row.input_tokens,
+                    output_tokens=row.output_tokens,
+                    recorded=True,
+                )
+            )
+        elif row is not None and row.status == LmCall.Status.FAILED:
+            self.ready.append(ModelFailed(ask.call, ErrorInfo(row.error_type, row.error_message)))
+        else:
+            wanted = _Wanted(ask, model, self._desk.reservation(ask, model), request, row, repeated=row is not None)
+            self._backlog.append(wanted)
+
+    def wrote(self, key: CallKey, text: str) -> None:
+        if key in self._out:
+            self._out[key].written.append(text)
+
+    def answered(self, answer: Answered) -> Input | None:
+        """Take an outcome from the desk; it is settled with the next commit. None when nobody waits for it."""
+        out = self._out.pop(answer.key, None)
+        if out is None:
+            return None
+        self._answered.append((out, answer))
+        key = out.wanted.ask.call
+        if answer.reply is None:
+            return ModelFailed(key, _error_info(answer.error))
+        usage = answer.reply.usage
+        return ModelReplied(
+            key, scrub(answer.reply.text), answer.reply.finish_reason, usage.input_tokens, usage.output_tokens
+        )
+
+    def choose(self) -> bool:
+        """Before the transaction: which waiting calls may go out now, within the fan-out."""
+        room = settings.LM_FANOUT - len(self._out)
+        while self._backlog and len(self._chosen) < room:
+            wanted = self._backlog.popleft()
+            self._chosen.append(wanted)
+            prompt = _prompt_text(wanted.ask)
+            if wanted.ask.kind == "leaf" and len(prompt) > INLINE_TEXT_BYTES // 4:
+                # Long prompts enter the store before the session's lock is taken, so that it is held briefly.
+                self._run.store.put(scrub(prompt).encode())
+        return bool(self._chosen or self._answered or any(out.written for out in self._out.values()))
+
+    def outcome_events(self) -> list[Event]:
+        """What became of calls since the last commit; they stand before what the engine made of it."""
+        node = self._run.node.number
+        events: list[Event] = []
+        for out in self._out.values():
+            text, out.written = "".join(out.written), []
+            for start in range(0, len(text), DELTA_CHARS):
+                events.append(LmOutput(node=node, call=out.row.number, text=text[start : start + DELTA_CHARS]))
+        events += [self._outcome_event(out, answer) for out, answer in self._answered]
+        return events
+
+    def commit(self, changes: SessionTransaction) -> None:
+        """Inside the transaction: settle the answered calls, journal and reserve the chosen ones."""
+        if self._answered:
+            settle_calls([self._settle(changes, out, answer) for out, answer in self._answered])
+        rows = []
+        for n, wanted in enumerate(self._chosen):
+            if wanted.row is not None:
+                self._sending.append(self._take_over(wanted, wanted.row))
+                continue
+            refused = reserve_call(changes.meter, self._run.config.limits, wanted.reserved)
+            if refused is not None:
+                # One refusal ends the node: the rest is not asked.
+                del self._chosen[n:]
+                self._backlog.clear()
+                self.ready.append(CallRefused(wanted.ask.call, refused.limit, refused.used, refused.allowed))
+                break
+            changes.meter.last_call += 1
+            out = _Out(self._new_row(wanted, changes.meter.last_call), wanted)
+            changes.emit(self._started_event(out))
+            rows.append(out.row)
+            self._sending.append(out)
+        if rows:
+            insert_calls(rows)
+
+    def committed(self) -> None:
+        """After the commit: send what was journalled."""
+        self._answered.clear()
+        self._chosen.clear()
+        sending, self._sending = self._sending, []
+        for out in sending:
+            key = CallKey(out.row.cell, out.row.subcall, out.row.index)
+            self._journal.add(key, out.row)
+            self._out[key] = out
+            ask = out.wanted.ask
+            name = f"{self._run.node.number}/{self._step_number}/{key.cell}/{key.subcall}/{key.index}"
+            self._desk.start(key, ask, out.wanted.model, name, self._run.node.depth, stream=ask.kind in STREAMED_KINDS)
+
+    def _new_row(self, wanted: _Wanted, number: int) -> LmCall:
+        ask = wanted.ask
+        place = self._journal.place_for(ask.call)
+        return LmCall(
+            session_id=self._run.node.session_id,
+            step_id=self._step_pk,
+            number=number,
+            kind=ask.kind,
+            cell=place.cell,
+            subcall=place.subcall,
+            index=place.index,
+            request_sha256=wanted.request,
+            model=wanted.model.model,
+            reserved_tokens=wanted.reserved.tokens,
+            reserved_micro_usd=wanted.reserved.micro_usd,
+            started_at=timezone.now(),
+        )
+
+    def _take_over(self, wanted: _Wanted, row: LmCall) -> _Out:
+        """A call that a dead worker had sent: it is sent again, booked once, and marked."""
+        LmCall.objects.filter(pk=row.pk).update(maybe_repeated=True)
+        row.maybe_repeated = True
+        return _Out(row, wanted)
+
+    def _started_event(self, out: _Out) -> LmStarted:
+        ask, row = out.wanted.ask, out.row
+        return LmStarted(
+            node=self._run.node.number,
+            step=self._step_number,
+            call=row.number,
+            kind=ask.kind,
+            model=row.model,
+            cell=row.cell,
+            subcall=ask.call.subcall if ask.kind == "leaf" else "",
+            index=row.index,
+            prompt=_prompt_text(ask) if ask.kind == "leaf" else None,
+        )
+
+    def _outcome_event(self, out: _Out, answer: Answered) -> LmFinished | LmFailed:
+        node, call = self._run.node.number, out.row.number
+        if answer.reply is None:
+            attempts = getattr(answer.error, "attempts", 1)
+            error = _error_info(answer.error)
+            return LmFailed(node=node, call=call, error=error, duration_ms=answer.duration_ms, attempts=attempts)
+        usage = answer.reply.usage
+        cost = prices.cost(choice_of(out.wanted.model), usage)
+        return LmFinished(
+            node=node,
+            call=call,
+            reply=answer.reply.text,
+            finish_reason=answer.reply.finish_reason,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cached_tokens=usage.cached_input_tokens,
+            cost_micro_usd=cost.micro_usd,
+            cost_source=cost.source,
+            duration_ms=answer.duration_ms,
+            attempts=answer.reply.attempts,
+            maybe_repeated=out.row.maybe_repeated,
+        )
+
+    def _settle(self, changes: SessionTransaction, out: _Out, answer: Answered) -> Settlement:
+        meter = changes.meter
+        release_call(meter, reservation_of(out.row))
+        meter.lm_calls += 1
+        if answer.reply is None:
+            meter.lm_calls_failed += 1
+            error = _error_info(answer.error)
+            return Settlement(out.row, LmCall.Status.FAILED, error_type=error.type, error_message=error.message)
+        usage = answer.reply.usage
+        cost = prices.cost(choice_of(out.wanted.model), usage)
+        meter.input_tokens += usage.input_tokens or 0
+        meter.output_tokens += usage.output_tokens or 0
+        meter.cost_micro_usd += cost.micro_usd or 0
+        meter.calls_without_price += cost.micro_usd is None
+        return Settlement(
+            out.row,
+            LmCall.Status.FINISHED,
+            reply=scrub(answer.reply.text),
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cost_micro_usd=cost.micro_usd,
+        )
+
+
+def _prompt_text(ask: Ask) -> str:
+    """A leaf's prompt as the code wrote it: most are one user message."""
+    if len(ask.messages) == 1:
+        return ask.messages[0].content
+    return "\n\n".join(f"[{message.role}]\n{message.content}" for message in ask.messages)
+
+
+def _error_info(error: Exception | None) -> ErrorInfo:
+    if error is None:
+        return ErrorInfo("Cancelled", "the call was cancelled")
+    retryable = error.retryable if isinstance(error, LmError) else False
+    return ErrorInfo(type(error).__name__, scrub(str(error))[:1000], retryable=retryable)

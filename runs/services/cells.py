@@ -1,0 +1,242 @@
+"""The cells of one step in the node's sandbox: run, answered, watched by the host's own clock, and recovered.
+
+Frames from the runner become inputs of the engine here; what belongs to an earlier cell becomes a `late` output event.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+import msgspec
+
+from runs.engine.io import (
+    AnswerSubcall,
+    CellOverdue,
+    Input,
+    InterruptCell,
+    RunCell,
+    RunnerSaid,
+    SandboxReplaced,
+)
+from runs.events.types import CellOutput, Event, Log, NodeSandbox
+from runs.services.noderun import NodeRun
+from runs.services.rebuild import rebuild
+from runs.text import scrub
+from sandboxes.errors import NotFound, SandboxError
+from sandboxes.frames import (
+    Finished,
+    Output,
+    Payload,
+    Ready,
+    RunnerError,
+    RunnerFrame,
+    SetupDone,
+    State,
+    SubCall,
+)
+
+logger = logging.getLogger(__name__)
+
+GRACE_S = 5.0
+"""The runner keeps the cell's time; the host's clock is the second line and waits this much longer."""
+KILL_GRACE_S = 10.0
+"""After the host's interrupt: a runner that does not end the cell by then is not in control of it any more."""
+MAX_TEXT_BYTES = 64 * 1024 * 1024
+"""Longest prompt or answer taken from a sandbox."""
+
+
+@dataclass(slots=True)
+class _Running:
+    command: RunCell
+    name: str
+    deadline: float
+    interrupted: bool = False
+
+
+class StepCells:
+    """Runs the cells that the engine asks for. `ready` holds inputs that need no waiting, `events` what to record."""
+
+    def __init__(self, run: NodeRun, step_number: int) -> None:
+        self.ready: list[Input] = []
+        self.events: list[Event] = []
+        self.unsaved_sandbox = False
+        self._run = run
+        self._box = run.box
+        self._step_number = step_number
+        self._running: _Running | None = None
+        self._asked: set[str] = set()
+        self._open_prompts = 0
+
+    def prefetch(self) -> None:
+        self._box.prefetch()
+
+    def prepare(self) -> None:
+        """Before the commit that starts a cell: have a sandbox whose reference the commit can record."""
+        if self._box.is_new:
+            self._open_sandbox("ready")
+
+    def start(self, command: RunCell) -> None:
+        """After the commit: run the cell, or find it running or done. Idempotent by the cell's name."""
+        name = f"{self._step_number}.{command.cell}.{command.attempt}"
+        self._running = _Running(command, name, time.monotonic() + command.timeout_s + GRACE_S)
+        self._asked.clear()
+        try:
+            if self._box.link is None:
+                self._attach()
+            assert self._box.link is not None
+            self._box.link.execute(name, command.code, command.timeout_s)
+        except NotFound as error:
+            self.replace(str(error))
+
+    def answer(self, command: AnswerSubcall) -> None:
+        self._open_prompts -= 1
+        self._restart_clock()
+        if self._box.link is not None:
+            self._box.link.answer(command.call.subcall, command.call.index, text=command.text, error=command.error)
+
+    def interrupt(self, command: InterruptCell) -> None:
+        if self._running is not None and self._box.link is not None:
+            self._box.link.interrupt(self._running.name, command.reason)
+
+    def take(self, frame: RunnerFrame) -> Input | None:
+        """An input of the engine from a frame, or None."""
+        if isinstance(frame, State | SetupDone | Ready):
+            self._seen(frame)
+            return None
+        if not self._seen(frame):
+            return None
+        if isinstance(frame, RunnerError):
+            self._log(f"runner: {frame.code}: {frame.message}"[:500])
+            return None
+        if self._running is None or frame.cell != self._running.name:
+            self._take_late(frame)
+            return None
+        if isinstance(frame, SubCall):
+            return self._take_subcall(frame)
+        if isinstance(frame, Finished):
+            self._running = None
+            return RunnerSaid(self._with_texts(frame))
+        return RunnerSaid(frame)
+
+    def overdue(self) -> Input | None:
+        """Looks at the host's clock: the running cell is past its time."""
+        running = self._running
+        if running is None or self._open_prompts > 0 or time.monotonic() < running.deadline:
+            return None
+        if not running.interrupted:
+            running.interrupted = True
+            running.deadline = time.monotonic() + KILL_GRACE_S
+            return CellOverdue(running.command.cell)
+        return self._give_up(running)
+
+    def replace(self, reason: str) -> None:
+        """The sandbox is gone: bring a new one to where the running cell began, and run that cell again."""
+        node = self._run.node
+        self.events.append(
+            NodeSandbox(node=node.number, state="lost", sandbox=str(node.sandbox_uuid or ""), reason=reason[:500])
+        )
+        self._box.lose()
+        self._open_sandbox("rebuilt")
+        self._attach()
+        rebuild(self._run, self._box, before_step=self._step_number)
+        self._asked.clear()
+        self._open_prompts = 0
+        if self._running is not None:
+            self._running = None
+            self.ready.append(SandboxReplaced(reason))
+
+    def _open_sandbox(self, state: str) -> None:
+        opened = self._box.open()
+        node = self._run.node
+        node.sandbox_ref = opened.sandbox.ref
+        node.sandbox_uuid = opened.record.uuid
+        self.unsaved_sandbox = True
+        self.events.append(
+            NodeSandbox(
+                node=node.number,
+                state=state,
+                provider=opened.record.provider,
+                tier=opened.record.tier,
+                sandbox=str(opened.record.uuid),
+            )
+        )
+
+    def _attach(self) -> None:
+        state = self._box.attach()
+        for subcall in state.outstanding:
+            if self._running is not None and subcall.cell == self._running.name:
+                said = self._take_subcall(subcall)
+                if said is not None:
+                    self.ready.append(said)
+        for finished in state.finished:
+            # On record at the runner, perhaps not with us: a frame that was sent before is sent again and dropped.
+            if self._running is not None and finished.cell == self._running.name and finished.seq <= self._box.seen_seq:
+                self._running = None
+                self.ready.append(RunnerSaid(self._with_texts(finished)))
+
+    def _seen(self, frame: RunnerFrame) -> bool:
+        """Is this frame new to us?"""
+        if isinstance(frame, State):
+            return False
+        new = frame.seq > self._box.seen_seq
+        self._box.seen_seq = max(self._box.seen_seq, frame.seq)
+        return new
+
+    def _take_subcall(self, frame: SubCall) -> Input | None:
+        if frame.call in self._asked:
+            return None
+        self._asked.add(frame.call)
+        self._open_prompts += len(frame.prompts)
+        prompts = [self._inline(prompt) for prompt in frame.prompts]
+        return RunnerSaid(msgspec.structs.replace(frame, prompts=prompts))
+
+    def _take_late(self, frame: SubCall | Output | Finished) -> None:
+        if not isinstance(frame, Output) or not frame.text:
+            return
+        step, _, rest = frame.cell.partition(".")
+        cell, _, _ = rest.partition(".")
+        if step.isdigit() and cell.isdigit():
+            self.events.append(
+                CellOutput(
+                    node=self._run.node.number,
+                    step=int(step),
+                    cell=int(cell),
+                    stream=frame.stream,
+                    text=frame.text,
+                    late=True,
+                )
+            )
+
+    def _with_texts(self, frame: Finished) -> Finished:
+        final = self._inline(frame.final) if frame.final is not None else None
+        partial = self._inline(frame.partial) if frame.partial is not None else None
+        return msgspec.structs.replace(frame, final=final, partial=partial)
+
+    def _inline(self, payload: Payload) -> Payload:
+        if payload.file is None:
+            return Payload(text=scrub(payload.text or ""))
+        assert self._box.link is not None
+        try:
+            text = self._box.link.read_payload(payload, MAX_TEXT_BYTES)
+        except SandboxError as error:
+            self._log(f"a text of {payload.size_bytes} bytes could not be taken from the sandbox: {error}")
+            text = f"[{payload.size_bytes} bytes that could not be taken from the sandbox: {error}]"
+        return Payload(text=scrub(text))
+
+    def _give_up(self, running: _Running) -> Input:
+        """The runner does not end the cell. End the sandbox instead; the next cell finds a rebuilt one."""
+        self._running = None
+        self._box.terminate()
+        self.replace("the cell did not end when it was told to")
+        return RunnerSaid(
+            Finished(seq=0, cell=running.name, status="killed", duration_ms=running.command.timeout_s * 1000)
+        )
+
+    def _restart_clock(self) -> None:
+        if self._running is not None and not self._running.interrupted and self._open_prompts <= 0:
+            self._running.deadline = time.monotonic() + self._running.command.timeout_s + GRACE_S
+
+    def _log(self, message: str) -> None:
+        self.events.append(Log(level="warning", message=message, node=self._run.node.number, step=self._step_number))

@@ -1,0 +1,146 @@
+"""The model desk: sends a driver's LM calls on the background loop and hands back what became of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
+from functools import lru_cache
+from uuid import UUID
+
+from django.conf import settings
+
+from runs.engine.io import Ask, CallKey
+from runs.lm import prices
+from runs.lm.base import LmClient, LmReply, LmRequest, Message, ModelChoice, Sampling
+from runs.lm.errors import LmError
+from runs.lm.keys import decrypt_key
+from runs.lm.registry import client_for
+from runs.models import LmCredential
+from runs.services.config import ModelConfig, SessionConfig
+from runs.services.limits import Reservation
+from sandboxes import aio
+
+DEFAULT_OUTPUT_TOKENS = 4_096
+"""Reserved for the reply of a call that sets no maximum of its own."""
+CHARS_PER_TOKEN = 3
+"""Low on purpose: a reservation should not be too small."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wrote:
+    """More of a streaming reply."""
+
+    key: CallKey
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The outcome of one call: exactly one of `reply` and `error` is set."""
+
+    key: CallKey
+    reply: LmReply | None
+    error: Exception | None
+    duration_ms: int
+
+
+class UnknownModel(LmError):
+    """The code asked for a model that this session does not have."""
+
+
+class ModelDesk:
+    """Calls of one node. `put` receives `Wrote` and `Answered`, from the background loop's thread."""
+
+    def __init__(self, config: SessionConfig, put: Callable[[Wrote | Answered], None]) -> None:
+        self._config = config
+        self._put = put
+        self._open: dict[CallKey, Future[LmReply]] = {}
+
+    def model_for(self, ask: Ask) -> ModelConfig:
+        """The model of the session that serves `ask`. Raises `UnknownModel`."""
+        models = {"root": self._config.root, "sub": self._config.sub_model}
+        if ask.model is None:
+            return models[ask.role]
+        for model in (self._config.sub_model, self._config.root):
+            if ask.model == model.model:
+                return model
+        names = ", ".join(dict.fromkeys(model.model for model in models.values()))
+        raise UnknownModel(f"this session has no model {ask.model[:100]!r}; it has {names}")
+
+    def reservation(self, ask: Ask, model: ModelConfig) -> Reservation:
+        """The most that the call may use, by a cautious estimate of its prompt."""
+        output_tokens = ask.max_output_tokens or model.sampling.max_output_tokens or DEFAULT_OUTPUT_TOKENS
+        input_tokens = sum(len(message.content) for message in ask.messages) // CHARS_PER_TOKEN
+        micro_usd = prices.estimate_micro_usd(choice_of(model), input_tokens, output_tokens)
+        return Reservation(input_tokens + output_tokens, micro_usd or 0)
+
+    def start(self, key: CallKey, ask: Ask, model: ModelConfig, name: str, depth: int, *, stream: bool) -> None:
+        """Send the call. `name` identifies it for the API's logs and the scripted model."""
+        choice = choice_of(model)
+        request = LmRequest(
+            messages=tuple(Message(message.role, message.content) for message in ask.messages),
+            sampling=_sampling(model, ask),
+            key=name,
+            kind=ask.kind,
+            depth=depth,
+            extra={**model.extra, **ask.extra},
+        )
+        started = time.monotonic()
+        on_text = (lambda text: self._put(Wrote(key, text))) if stream else None
+        future = aio.submit(_client(choice).complete(request, on_text))
+        self._open[key] = future
+        future.add_done_callback(lambda done: self._done(key, done, started))
+
+    def abandon(self) -> None:
+        """Cancel what is still out; nothing is put any more."""
+        for future in list(self._open.values()):
+            future.cancel()
+        self._open.clear()
+
+    def _done(self, key: CallKey, future: Future[LmReply], started: float) -> None:
+        if self._open.pop(key, None) is None:
+            return
+        duration_ms = int((time.monotonic() - started) * 1000)
+        try:
+            self._put(Answered(key, future.result(), None, duration_ms))
+        except (Exception, CancelledError) as error:
+            self._put(Answered(key, None, error if isinstance(error, Exception) else None, duration_ms))
+
+
+def choice_of(model: ModelConfig) -> ModelChoice:
+    return ModelChoice(
+        api=model.api,
+        model=model.model,
+        base_url=model.base_url,
+        credential=model.credential,
+        profile=model.profile,
+        sampling=_sampling(model, None),
+        extra=model.extra,
+    )
+
+
+def _sampling(model: ModelConfig, ask: Ask | None) -> Sampling:
+    """The model's own settings; what the engine asks for this call is a maximum or a hint where the model has none."""
+    own = model.sampling
+    hints = ask.extra if ask is not None else {}
+    temperature = own.temperature if own.temperature is not None else hints.get("temperature")
+    return Sampling(
+        temperature=temperature if isinstance(temperature, int | float) else None,
+        top_p=own.top_p,
+        max_output_tokens=(ask.max_output_tokens if ask is not None else None) or own.max_output_tokens,
+        seed=own.seed,
+    )
+
+
+def _client(choice: ModelChoice) -> LmClient:
+    key, hosts = _key_of(choice.credential) if choice.credential else ("", ())
+    return client_for(choice, key=key, allowed_hosts=(*settings.MODEL_HOSTS, *hosts))
+
+
+@lru_cache(maxsize=256)
+def _key_of(credential: str) -> tuple[str, tuple[str, ...]]:
+    """The team's key. Kept for the life of the worker: a credential is never changed, only deleted."""
+    row = LmCredential.objects.get(uuid=UUID(credential))
+    return decrypt_key(bytes(row.key_encrypted)), ()

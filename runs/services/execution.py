@@ -1,0 +1,87 @@
+"""Executing a step: what the Celery task does."""
+
+from __future__ import annotations
+
+import logging
+import time
+from uuid import UUID
+
+from django.db import Error as DatabaseError
+
+from runs.engine.io import EndNode
+from runs.events.types import ErrorInfo, StepFinished
+from runs.models import Session, Step
+from runs.services.claims import MAX_CRASHES, Claim, Poisoned, check_fence, claim_step, postpone_step
+from runs.services.driver import TURN_S, StepDriver
+from runs.services.endings import end_node
+from runs.services.leases import FenceLost
+from runs.services.noderun import NodeRun
+from runs.services.transaction import session_transaction
+from sandboxes.errors import SandboxError
+
+logger = logging.getLogger(__name__)
+
+RETRY_DELAY_S = 1.0
+
+
+def execute_step(uuid: UUID) -> None:
+    """Claim the step and work on it, and on the node's next ones for a while. Nothing to do when it is not to be had."""
+    try:
+        claim = claim_step(uuid)
+    except Poisoned as poisoned:
+        _fail(poisoned.step, ErrorInfo("StepPoisoned", str(poisoned)), None)
+        return
+    if claim is not None:
+        _work(claim)
+
+
+def _work(claim: Claim) -> None:
+    run, step = NodeRun.of_step(claim.step_pk)
+    turn_ends = time.monotonic() + TURN_S
+    try:
+        while True:
+            outcome = StepDriver(run, claim, step, turn_ends).drive()
+            if outcome.next_claim is None or outcome.next_step is None:
+                return
+            claim, step = outcome.next_claim, outcome.next_step
+    except FenceLost:
+        logger.info("step left to others", extra=_where(step))
+    except SandboxError as error:
+        _sandbox_failed(claim, step, error)
+    except DatabaseError:
+        # The record is away: nothing can be said about the step. Its lease runs out and another worker takes it up.
+        logger.exception("database failed during a step", extra=_where(step))
+    except Exception as error:
+        logger.exception("step failed", extra=_where(step))
+        _fail(step, ErrorInfo(type(error).__name__, f"rlmweb failed while it ran this step: {error}"), claim)
+    finally:
+        run.close()
+
+
+def _sandbox_failed(claim: Claim, step: Step, error: SandboxError) -> None:
+    crashes = Step.objects.values_list("crashes", flat=True).get(pk=step.pk)
+    logger.warning("sandbox failed: %s", error, extra=_where(step))
+    if error.retryable and crashes < MAX_CRASHES:
+        postpone_step(claim, RETRY_DELAY_S * (crashes + 1))
+    else:
+        _fail(step, ErrorInfo(type(error).__name__, str(error), retryable=error.retryable), claim)
+
+
+def _fail(step: Step, error: ErrorInfo, claim: Claim | None) -> None:
+    """End the node with an error. Without a claim (a poisoned step) the session's lock is the only guard."""
+    session = Session.objects.get(pk=step.session_id)
+    try:
+        with session_transaction(session) as changes:
+            if claim is not None:
+                check_fence(claim)
+            changes.emit(StepFinished(node=step.node.number, step=step.number, status="failed", error=error))
+            Step.objects.filter(pk=step.pk).update(
+                status=Step.Status.FAILED, lease_token=None, lease_expires_at=None, error_type=error.type
+            )
+            end_node(changes, step.node, EndNode("failed", error=error))
+    except FenceLost:
+        logger.info("step left to others", extra=_where(step))
+
+
+def _where(step: Step) -> dict[str, object]:
+    return {"session": step.session_id, "node": step.node_id, "step": step.number}

@@ -1,0 +1,197 @@
+"""The sandbox of one node, as the driver sees it: opened early, attached when needed, replaced when lost.
+
+A sandbox outlives the tasks that use it. A worker that takes a node over attaches to the sandbox that is there; when it
+is gone, a new one is brought to the same state by running the node's finished cells again with recorded replies
+(`runs.services.rebuild`).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+from uuid import uuid4
+
+import msgspec
+from django.conf import settings
+from sandboxes.link import RunnerLink
+
+from runs.blobs import blob_store
+from runs.models import Context, Node
+from runs.services.config import SessionConfig
+from sandboxes import aio
+from sandboxes import services as sandbox_services
+from sandboxes.contract import Sandbox, SandboxInfo, Spec
+from sandboxes.errors import NotFound, SandboxError, StreamLost
+from sandboxes.frames import ContextFile, RunnerFrame, State, Tool
+
+logger = logging.getLogger(__name__)
+
+SETUP_TIMEOUT_S = 120.0
+ATTACH_TIMEOUT_S = 30.0
+_SUFFIXES = {"text": "txt", "json": "json", "bytes": "bin"}
+T = TypeVar("T")
+
+
+class NodeBox:
+    """One node's sandbox and the link to its runner. `put` receives frames and losses, from other threads."""
+
+    def __init__(self, node: Node, config: SessionConfig, put: Callable[[RunnerFrame | SandboxError], None]) -> None:
+        self.node = node
+        self.config = config
+        self.seen_seq = node.runner_seq
+        """Newest frame that was fed to the engine; it is acknowledged once it is committed."""
+        self._put = put
+        self._creating: Future[tuple[Sandbox, SandboxInfo]] | None = None
+        self._sandbox: Sandbox | None = None
+        self._opened_at: float | None = None
+        self.link: RunnerLink | None = None
+
+    @property
+    def age_s(self) -> float:
+        """How long the present sandbox has run; 0 before there is one."""
+        if self._opened_at is None and self.node.sandbox_ref:
+            self._opened_at = sandbox_services.created_at(self.node.sandbox_ref)
+        return time.time() - self._opened_at if self._opened_at is not None else 0.0
+
+    @property
+    def is_new(self) -> bool:
+        """No sandbox was ever recorded for this generation."""
+        return not self.node.sandbox_ref
+
+    def prefetch(self) -> None:
+        """Start the creation now, so that it happens while the model thinks."""
+        if self.is_new and self._creating is None:
+            self._creating = aio.submit(sandbox_services.create(self.config.provider, self._spec(), self._key()))
+
+    def open(self) -> sandbox_services.Opened:
+        """The created sandbox with its row; the caller records it on the node. Raises `SandboxError`."""
+        self.prefetch()
+        assert self._creating is not None
+        sandbox, info = _wait(self._creating, sandbox_services.CREATE_TIMEOUT_S)
+        self._sandbox = sandbox
+        return sandbox_services.note_created(
+            self.config.provider, sandbox, info, session_uuid=self.node.session.uuid, node_uuid=self.node.uuid
+        )
+
+    def attach(self) -> State:
+        """Become the runner's host and set the REPL up if nobody has. Raises `NotFound` when the sandbox is gone."""
+        if self._sandbox is None:
+            self._sandbox = sandbox_services.reconnect(self.node.sandbox_ref)
+        self.link = RunnerLink(self._sandbox, self._deliver, self._deliver)
+        state = self.link.attach(self.seen_seq, timeout_s=ATTACH_TIMEOUT_S)
+        if not state.setup:
+            self._set_up(self._sandbox, self.link)
+        return state
+
+    def acknowledge(self) -> None:
+        if self.link is not None and self.seen_seq > self.node.runner_seq:
+            self.link.ack(self.seen_seq)
+        self.node.runner_seq = self.seen_seq
+
+    def lose(self) -> None:
+        """The sandbox is gone: the next one is of a new generation."""
+        self.close()
+        if self.node.sandbox_ref:
+            sandbox_services.mark_lost(self.node.sandbox_ref)
+        self._sandbox = None
+        self._opened_at = None
+        self._creating = None
+        self.node.sandbox_ref = ""
+        self.node.sandbox_generation += 1
+        self.seen_seq = 0
+        self.node.runner_seq = 0
+
+    def terminate(self) -> None:
+        """End the sandbox with everything in it."""
+        self.close()
+        if self.node.sandbox_ref:
+            sandbox_services.terminate([self.node.sandbox_ref])
+
+    @contextmanager
+    def diverted(self, put: Callable[[RunnerFrame | SandboxError], None]) -> Iterator[None]:
+        """Send frames elsewhere for a while."""
+        original, self._put = self._put, put
+        try:
+            yield
+        finally:
+            self._put = original
+
+    def close(self) -> None:
+        """Let go of the channel; the sandbox stays."""
+        if self.link is not None:
+            self.link.close()
+            self.link = None
+
+    def _deliver(self, signal: RunnerFrame | SandboxError) -> None:
+        self._put(signal)
+
+    def _set_up(self, sandbox: Sandbox, link: RunnerLink) -> None:
+        path, kind = self._upload_context(sandbox)
+        tools = [
+            Tool(name=tool.name, source=tool.source, value=_raw(tool.value), description=tool.description)
+            for tool in self.config.tools
+        ]
+        done = link.setup(
+            "setup",
+            contexts=[ContextFile(path, kind)],
+            tools=tools,
+            max_output_bytes=self.config.limits.cell_output_bytes,
+            timeout_s=SETUP_TIMEOUT_S,
+        )
+        if done.error is not None:
+            raise ContextRefused(f"{done.error.type}: {done.error.message}")
+
+    def _upload_context(self, sandbox: Sandbox) -> tuple[str, str]:
+        if self.node.parent_id is None:
+            context: Context = self.node.session.context
+            sha256, kind = context.sha256, context.kind
+        else:
+            sha256, kind = self.node.prompt_sha256, "text"
+        path = f".rlm/context-0.{_SUFFIXES[kind]}"
+        aio.run(sandbox.put_file(path, str(_host_file(sha256))), timeout_s=SETUP_TIMEOUT_S)
+        return path, kind
+
+    def _spec(self) -> Spec:
+        limits = self.config.limits
+        return Spec(
+            memory_mb=limits.memory_mb,
+            tier=self.config.tier,
+            labels={"session": str(self.node.session.uuid), "node": str(self.node.number)},
+        )
+
+    def _key(self) -> str:
+        """Safe to retry for the first sandbox. A later one is rebuilt from nothing: nobody may find it half done."""
+        generation = self.node.sandbox_generation
+        return f"{self.node.uuid}:{generation}" + (f":{uuid4()}" if generation else "")
+
+
+class ContextRefused(SandboxError):
+    """The context could not be loaded into the REPL (too large for its memory, or not what its kind says)."""
+
+
+def lost(error: SandboxError) -> bool:
+    """Is the sandbox gone for good, as far as this error tells?"""
+    return isinstance(error, NotFound) or (isinstance(error, StreamLost) and not error.resumable)
+
+
+def _host_file(sha256: str) -> Path:
+    """A plain file of this content for the provider to upload; kept, since many nodes share one context."""
+    path = Path(settings.DATA_DIR) / "contexts" / sha256
+    if not path.exists():
+        temporary = path.with_suffix(f".{id(path)}")
+        blob_store().copy_to(sha256, temporary)
+        temporary.replace(path)
+    return path
+
+
+def _raw(value: object) -> msgspec.Raw | None:
+    return msgspec.Raw(msgspec.json.encode(value)) if value is not None else None
+
+
+def _wait(future: Future[T], timeout_s: float) -> T:
+    return future.result(timeout_s)

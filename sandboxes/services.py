@@ -1,0 +1,98 @@
+"""Writes of the sandbox room: open a sandbox with a row of its own, find it again, end it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from sandboxes import aio
+from sandboxes.contract import Sandbox, SandboxInfo, SandboxRef, Spec
+from sandboxes.errors import NotFound, SandboxError
+from sandboxes.models import SandboxRecord
+from sandboxes.registry import provider_named
+
+logger = logging.getLogger(__name__)
+
+CREATE_TIMEOUT_S = 120
+TERMINATE_TIMEOUT_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A running sandbox and its row."""
+
+    record: SandboxRecord
+    sandbox: Sandbox
+    info: SandboxInfo
+
+
+async def create(provider: str, spec: Spec, key: str) -> tuple[Sandbox, SandboxInfo]:
+    """Create, or find what an earlier call with the same `key` created. Raises `SandboxError`."""
+    sandbox = await provider_named(provider).create(spec, idempotency_key=key)
+    return sandbox, await sandbox.info()
+
+
+def note_created(provider: str, sandbox: Sandbox, info: SandboxInfo, *, session_uuid: UUID, node_uuid: UUID) -> Opened:
+    """Write the row of a sandbox that `create` returned; the same sandbox gets one row."""
+    record, _ = SandboxRecord.objects.get_or_create(
+        ref=sandbox.ref,
+        defaults={
+            "provider": provider,
+            "tier": info.tier,
+            "isolation": info.isolation.value,
+            "session_uuid": session_uuid,
+            "node_uuid": node_uuid,
+        },
+    )
+    return Opened(record, sandbox, info)
+
+
+def reconnect(ref: str) -> Sandbox:
+    """The sandbox of a stored reference. Raises `NotFound` when it is gone, other `SandboxError`s when unsure."""
+    return aio.run(provider_named(provider_of(ref)).get(SandboxRef(ref)), timeout_s=TERMINATE_TIMEOUT_S)
+
+
+def provider_of(ref: str) -> str:
+    return str(json.loads(ref)["provider"])
+
+
+def created_at(ref: str) -> float | None:
+    """Unix time in seconds at which the sandbox was created, or None when it has no row."""
+    record = SandboxRecord.objects.filter(ref=ref).first()
+    return record.created_at.timestamp() if record is not None else None
+
+
+def mark_lost(ref: str) -> None:
+    _end(SandboxRecord.objects.filter(ref=ref), SandboxRecord.State.LOST)
+
+
+def terminate(refs: Iterable[str]) -> list[str]:
+    """End sandboxes; idempotent. Returns the references that could not be ended now: their rows stay `running`."""
+    failed = []
+    for ref in refs:
+        try:
+            aio.run(_terminate(ref), timeout_s=TERMINATE_TIMEOUT_S)
+        except (SandboxError, TimeoutError) as error:
+            logger.warning("sandbox not ended yet: %s", error)
+            failed.append(ref)
+        else:
+            _end(SandboxRecord.objects.filter(ref=ref), SandboxRecord.State.TERMINATED)
+    return failed
+
+
+async def _terminate(ref: str) -> None:
+    try:
+        sandbox = await provider_named(provider_of(ref)).get(SandboxRef(ref))
+    except NotFound:
+        return
+    await sandbox.terminate()
+
+
+def _end(records: QuerySet[SandboxRecord], state: str) -> None:
+    records.filter(state=SandboxRecord.State.RUNNING).update(state=state, ended_at=timezone.now())
