@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""One door for every command: `up` runs the whole application, `test` runs every check, the rest are Django's commands.
+"""One door for every command: `up` runs the whole application, `test` runs every check, the rest are Django's
+commands.
 
-Works from a plain Python: the environment in .venv is made and kept in step with the lock file before anything else.
+Works from a plain Python: the environment in .venv is made and kept in step with the lock file before
+anything else.
 """
 
 import sys
 
-if sys.version_info < (3, 11):  # noqa: UP036 (the message is for whoever has an older one)
-    sys.exit("rlmweb needs Python 3.11 or newer; this is %d.%d (%s)." % (*sys.version_info[:2], sys.executable))
+if sys.version_info < (3, 11):  # noqa: UP036 - the message is for whoever has an older one
+    sys.exit("rlmweb needs Python 3.11 or newer; this is " + sys.version.split()[0])
 
 
 def main(arguments: list[str]) -> int:

@@ -1,8 +1,12 @@
-"""HTTP and websockets. Websockets pass the origin check and learn their user here; each consumer still checks access itself."""
+"""HTTP and websockets.
+
+Websockets pass the origin check and learn their user here; each consumer checks who may read what.
+"""
 
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from importlib.util import find_spec
 
 from channels.auth import AuthMiddlewareStack
@@ -17,11 +21,6 @@ http = get_asgi_application()  # loads the apps, so whatever imports models come
 from rlmweb.settings import env  # noqa: E402
 
 env.refuse_problems()
-
-websocket_urlpatterns = []
-if find_spec("runs.routing") is not None:
-    from runs.routing import websocket_urlpatterns
-
-application = ProtocolTypeRouter(
-    {"http": http, "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)))}
-)
+routes = import_module("runs.routing").websocket_urlpatterns if find_spec("runs.routing") else []
+websockets = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(routes)))
+application = ProtocolTypeRouter({"http": http, "websocket": websockets})

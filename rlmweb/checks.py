@@ -19,19 +19,25 @@ def environment_is_readable(app_configs: Sequence[AppConfig] | None, **kwargs: A
 
 
 @register
-def keys_at_rest_are_fernet_keys(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+def keys_at_rest_are_fernet_keys(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     for number, key in enumerate(settings.SECRET_KEYS_AT_REST, start=1):
         try:
             Fernet(key)
         except ValueError:
-            hint = "Make one with: python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
-            found.append(Error(f"Key {number} of RLMWEB_KEYS is not a Fernet key.", hint=hint, id="rlmweb.E002"))
+            hint = "Make one with Fernet.generate_key() of cryptography.fernet."
+            found.append(
+                Error(f"Key {number} of RLMWEB_KEYS is not a Fernet key.", hint=hint, id="rlmweb.E002")
+            )
     return found
 
 
 @register
-def single_user_stays_on_this_machine(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+def single_user_stays_on_this_machine(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
     local = {"localhost", "127.0.0.1", "[::1]", ".localhost"}
     if not settings.SINGLE_USER or set(settings.ALLOWED_HOSTS) <= local:
         return []

@@ -1,4 +1,6 @@
-"""`/healthz`: can this web process reach what it needs, and is a worker alive? And the worker's own sign of life."""
+"""`/healthz`: can this web process reach what it needs, and is a worker alive? And the worker's own sign of
+life.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,12 @@ class Unhealthy(Exception):
 @never_cache
 @require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
-    """200 when every part works and 503 otherwise, with one word a part. `?only=web` asks for this process alone."""
-    parts = {} if request.GET.get("only") == "web" else {name: _state(check) for name, check in CHECKS.items()}
+    """200 when every part works and 503 otherwise, with one word a part. `?only=web` asks for this process
+    alone.
+    """
+    parts = (
+        {} if request.GET.get("only") == "web" else {name: _state(check) for name, check in CHECKS.items()}
+    )
     healthy = all(state == "ok" for state in parts.values())
     return JsonResponse({"healthy": healthy, "parts": {"web": "ok", **parts}}, status=200 if healthy else 503)
 
@@ -69,7 +75,11 @@ def check_worker() -> None:
         raise Unhealthy("no worker")
 
 
-CHECKS: dict[str, Callable[[], None]] = {"database": check_database, "redis": check_redis, "worker": check_worker}
+CHECKS: dict[str, Callable[[], None]] = {
+    "database": check_database,
+    "redis": check_redis,
+    "worker": check_worker,
+}
 
 
 def record_worker(name: str) -> None:
@@ -87,4 +97,6 @@ def forget_worker(name: str) -> None:
 
 
 def _client() -> redis.Redis:
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
+    return redis.Redis.from_url(
+        settings.REDIS_URL, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
+    )

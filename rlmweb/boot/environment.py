@@ -1,7 +1,7 @@
 """Makes .venv from the lock file and moves into it. Runs under any Python 3.11+ that has pip or ensurepip.
 
-Order: venv without pip -> uv (its hash is in the lock, too) -> the locked set with hashes -> stamp -> re-exec.
-See docs/decisions/0002-bootstrap-and-lock-file.md.
+Order: venv without pip -> uv (its hash is in the lock, too) -> the locked set with hashes -> stamp -> re-
+exec. See docs/decisions/0002-bootstrap-and-lock-file.md.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ class BootstrapFailed(RuntimeError):
 
 
 def ensure(arguments: Sequence[str]) -> None:
-    """Return when this process runs in an up-to-date .venv; otherwise make it so and re-exec (never returns then)."""
+    """Return when this process runs in an up-to-date .venv; otherwise make it so and re-exec (never returns
+    then).
+    """
     if os.environ.get(OFF_SWITCH, "").lower() in {"off", "0", "false", "no"}:
         return
     inside = Path(sys.prefix).resolve() == VENV_DIR.resolve()
@@ -58,7 +60,9 @@ def ensure(arguments: Sequence[str]) -> None:
     else:
         _install(Progress())
     environment = clean_environment()
-    os.execve(VENV_PYTHON, [str(VENV_PYTHON), str(ROOT_DIR / "manage.py"), *arguments], environment)
+    # The same command again, with the Python of .venv.
+    command = [str(VENV_PYTHON), str(ROOT_DIR / "manage.py"), *arguments]
+    os.execve(VENV_PYTHON, command, environment)  # noqa: S606
 
 
 def clean_environment() -> dict[str, str]:
@@ -97,10 +101,14 @@ def _install(progress: Progress) -> None:
 
 
 def _make_venv(progress: Progress) -> None:
-    if VENV_PYTHON.exists() and _succeeds([VENV_PYTHON, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]):
+    if VENV_PYTHON.exists() and _succeeds(
+        [VENV_PYTHON, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
+    ):
         return
     progress.say(f"Creating {VENV_DIR.name} with Python {sys.version.split()[0]}.")
-    _require([sys.executable, "-m", "venv", "--clear", "--without-pip", VENV_DIR], f"could not create {VENV_DIR}")
+    _require(
+        [sys.executable, "-m", "venv", "--clear", "--without-pip", VENV_DIR], f"could not create {VENV_DIR}"
+    )
 
 
 def _is_adoptable() -> bool:
@@ -111,7 +119,17 @@ def _is_adoptable() -> bool:
 def _install_locked_set(progress: Progress) -> None:
     progress.say("Installing the locked packages (about 500 MB on disk; this happens once).")
     uv = _uv(progress)
-    command = [uv, "pip", "install", "--quiet", "--require-hashes", "--python", VENV_PYTHON, "-r", LOCK_FILE]
+    command: list[str | Path] = [
+        uv,
+        "pip",
+        "install",
+        "--quiet",
+        "--require-hashes",
+        "--python",
+        VENV_PYTHON,
+        "-r",
+        LOCK_FILE,
+    ]
     _require(command, "the packages could not be installed; is the package index reachable?")
     progress.say("Packages installed.")
 
@@ -126,10 +144,27 @@ def _uv(progress: Progress) -> Path:
         return Path(on_path)
     pinned = VENV_DIR / "uv.lock"
     pinned.write_text(_entry_of("uv", LOCK_FILE.read_text()))
-    flags = ["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes", "-r", pinned]
+    flags: list[str | Path] = [
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--require-hashes",
+        "-r",
+        pinned,
+    ]
     # The outer pip can install into .venv since pip 22.3; without one, .venv gets its own.
-    with_outer_pip = [sys.executable, "-m", "pip", "--python", VENV_PYTHON, *flags, "--no-compile"]
+    with_outer_pip: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        VENV_PYTHON,
+        *flags,
+        "--no-compile",
+    ]
     if importlib.util.find_spec("pip") is not None and _succeeds(with_outer_pip):
+        progress.say("Installer ready.")
         return inside
     missing = "neither pip nor ensurepip is there. On Debian or Ubuntu: apt install python3-venv"
     _require([VENV_PYTHON, "-m", "ensurepip"], missing)
@@ -147,7 +182,9 @@ def _entry_of(package: str, lock: str) -> str:
 
 
 def _make_importable() -> None:
-    """Let console scripts of .venv (pytest, mypy, celery) import the project, as an editable installation would."""
+    """Let console scripts of .venv (pytest, mypy, celery) import the project, as an editable installation
+    would.
+    """
     folder = next(VENV_DIR.glob("lib/python3*/site-packages"))
     (folder / "rlmweb.pth").write_text(f"{ROOT_DIR}\n")
 

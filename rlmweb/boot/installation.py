@@ -1,4 +1,6 @@
-"""One installation: its data folder, the environment of its processes, and what a running one tells other commands."""
+"""One installation: its data folder, the environment of its processes, and what a running one tells other
+commands.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ class Installation:
     def claim(self) -> None:
         """Be the only `up` of this data folder until this process ends."""
         if not self.lock.try_acquire():
-            raise AlreadyRunning(f"{self.data_dir} is in use by another `up` ({self.lock.read().strip() or 'starting'}).")
+            raise AlreadyRunning(
+                f"{self.data_dir} is in use by another `up` ({self.lock.read().strip() or 'starting'})."
+            )
         self.lock.write(f"process {os.getpid()}")
 
     def environment(self) -> dict[str, str]:
@@ -60,14 +64,20 @@ class Installation:
         }
         return defaults | clean_environment()
 
-    # What a running `up` publishes, so that `manage.py shell` and the like reach the same services without variables.
+    # What a running `up` publishes, so that `manage.py shell` and the like reach the same services without
+    # variables.
 
     @property
     def _published(self) -> Path:
         return self.run_dir / "environment.json"
 
     def publish(self, environment: dict[str, str], address: str) -> None:
-        names = (*PRIVATE_VARIABLES, "RLMWEB_SINGLE_USER", "RLMWEB_LOCAL_SANDBOX_SOCKET", "RLMWEB_LOCAL_MODEL_URL")
+        names = (
+            *PRIVATE_VARIABLES,
+            "RLMWEB_SINGLE_USER",
+            "RLMWEB_LOCAL_SANDBOX_SOCKET",
+            "RLMWEB_LOCAL_MODEL_URL",
+        )
         shared = {name: environment[name] for name in names if name in environment}
         staging = self._published.with_suffix(f".{os.getpid()}")
         fd = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

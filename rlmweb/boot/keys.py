@@ -1,4 +1,6 @@
-"""Secrets that an installation makes for itself once and keeps in its data folder, readable by its owner alone."""
+"""Secrets that an installation makes for itself once and keeps in its data folder, readable by its owner
+alone.
+"""
 
 from __future__ import annotations
 
@@ -30,5 +32,7 @@ def fernet_key(data_dir: Path) -> str:
 
 
 def open_token() -> str:
-    """What the address printed by `up` carries, so that no other account of this machine can walk in. New at each start."""
+    """What the address printed by `up` carries, so that no other account of this machine can walk in. New
+    at each start.
+    """
     return secrets.token_urlsafe(24)

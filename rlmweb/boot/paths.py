@@ -12,5 +12,7 @@ LOCK_FILE = Path(__file__).resolve().parent / "requirements.lock"
 
 
 def data_dir() -> Path:
-    """The folder of everything that an installation keeps (RLMWEB_DATA_DIR, by default .data in the repository)."""
+    """The folder of everything that an installation keeps (RLMWEB_DATA_DIR, by default .data in the
+    repository).
+    """
     return Path(os.environ.get("RLMWEB_DATA_DIR") or ROOT_DIR / ".data").expanduser().resolve()

@@ -1,4 +1,6 @@
-"""Who was started for a data folder. A file names a process by number and start time, because numbers are used again."""
+"""Who was started for a data folder. A file names a process by number and start time, because numbers are
+used again.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ POLL_S = 0.02
 
 
 def started_at(pid: int) -> str | None:
-    """A text that no later process with the same number has; None when there is no such process (or only its zombie)."""
+    """A text that no later process with the same number has; None when there is no such process (or only
+    its zombie).
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

@@ -27,7 +27,9 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         listener = socket.create_server((host, port), backlog=BACKLOG)
     except OSError as error:
-        raise PortTaken(f"cannot listen on {host}:{port} ({error.strerror}); try another one with --port N.") from None
+        raise PortTaken(
+            f"cannot listen on {host}:{port} ({error.strerror}); try another one with --port N."
+        ) from None
     listener.set_inheritable(True)
     return listener
 
@@ -45,7 +47,9 @@ def answers_http(listener: socket.socket) -> bool:
 
 
 def reachable(host: str) -> str:
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    """The host as it stands in an address that this machine can open."""
+    anywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - read, not bound
+    return anywhere.get(host, f"[{host}]" if ":" in host else host)
 
 
 def python_child(name: str, arguments: list[str], place: Installation, environment: dict[str, str]) -> Child:

@@ -1,4 +1,6 @@
-"""Keeps child processes running: starts them in order, starts again what dies, stops all of them in reverse order."""
+"""Keeps child processes running: starts them in order, starts again what dies, stops all of them in reverse
+order.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ class Supervisor:
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
-        """Turn the stop signals into `stopping`, and let them and the end of a child wake `pause()` at once."""
+        """Turn the stop signals into `stopping`, and let them and the end of a child wake `pause()` at
+        once.
+        """
         before = {number: signal.getsignal(number) for number in (*STOP_SIGNALS, signal.SIGCHLD)}
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         for number in STOP_SIGNALS:
@@ -80,7 +84,9 @@ class Supervisor:
             raise StopRequested
 
     def start(self, child: Child, ready_timeout_s: float | None = None) -> None:
-        """Start `child` and keep it running. With a timeout, return only when it answers (or raise ChildFailed)."""
+        """Start `child` and keep it running. With a timeout, return only when it answers (or raise
+        ChildFailed).
+        """
         self.check()
         watched = Watched(child)
         self._watched.append(watched)
@@ -128,7 +134,9 @@ class Supervisor:
         child = watched.child
         child.stop()  # what it left in its process group would otherwise run on beside the new one
         code = None if child.process is None else child.process.returncode
-        self.progress.say(f"{child.name} ended with status {code}; again in {delay_s:.1f} s (see {child.log}).")
+        self.progress.say(
+            f"{child.name} ended with status {code}; again in {delay_s:.1f} s (see {child.log})."
+        )
 
     def _launch(self, watched: Watched) -> None:
         child = watched.child
@@ -140,7 +148,9 @@ class Supervisor:
         pidfiles.write(self.run_dir, child.name, child.pid)
 
     def stop_all(self) -> None:
-        """Stop in reverse order of start; those of one rank at the same time, so one slow process does not delay the rest."""
+        """Stop in reverse order of start; those of one rank at the same time, so one slow process does not
+        delay the rest.
+        """
         self.stopping = True
         for rank in sorted({watched.child.stop_rank for watched in self._watched}):
             group = [watched.child for watched in self._watched if watched.child.stop_rank == rank]

@@ -1,4 +1,6 @@
-"""`manage.py up`: the whole application on this machine, from the services to the printed address, until Ctrl-C."""
+"""`manage.py up`: the whole application on this machine, from the services to the printed address, until
+Ctrl-C.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ SMALL_HELP = "use less memory: no model, two worker threads, no warm sandboxes"
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("manage.py up", description="Run rlmweb on this machine until Ctrl-C.")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: this machine only)"
+    )
     parser.add_argument("--port", type=int, default=8000, help=PORT_HELP)
     parser.add_argument("--no-model", action="store_true", help="do not run the embedded language model")
     parser.add_argument("--small", action="store_true", help=SMALL_HELP)
@@ -62,7 +66,9 @@ def run(place: Installation, listener: socket.socket, options: argparse.Namespac
     return 0
 
 
-def start(supervisor: Supervisor, place: Installation, listener: socket.socket, options: argparse.Namespace) -> None:
+def start(
+    supervisor: Supervisor, place: Installation, listener: socket.socket, options: argparse.Namespace
+) -> None:
     environment = place.environment()
     start_data_services(supervisor, place, environment)
     migrate(supervisor, place, environment)
@@ -70,7 +76,9 @@ def start(supervisor: Supervisor, place: Installation, listener: socket.socket, 
     address = f"http://{processes.reachable(host)}:{port}"
     place.publish(environment, address)
     supervisor.start(processes.web_child(place, environment, listener), WEB_TIMEOUT_S)
-    opening = f"{address}/open/{environment['RLMWEB_OPEN_TOKEN']}/" if _is_true(environment) else f"{address}/"
+    opening = (
+        f"{address}/open/{environment['RLMWEB_OPEN_TOKEN']}/" if _is_true(environment) else f"{address}/"
+    )
     supervisor.progress.say(f"Ready: {opening}")
     threads = SMALL_WORKER_THREADS if options.small else WORKER_THREADS
     supervisor.start(processes.worker_child(place, environment, threads))
@@ -85,7 +93,9 @@ def _is_true(environment: dict[str, str]) -> bool:
 
 
 def start_data_services(supervisor: Supervisor, place: Installation, environment: dict[str, str]) -> None:
-    """The embedded Valkey and PostgreSQL, unless the environment names others. Both start before either is waited for."""
+    """The embedded Valkey and PostgreSQL, unless the environment names others. Both start before either is
+    waited for.
+    """
     started: list[Child] = []
     if not environment.get("REDIS_URL"):
         child, environment["REDIS_URL"] = valkey_child(place.data_dir)

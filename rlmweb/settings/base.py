@@ -1,4 +1,6 @@
-"""Settings that every installation shares. Each variable of the environment is documented in templates/docs/settings.md."""
+"""Settings that every installation shares. Each variable of the environment is documented in
+templates/docs/settings.md.
+"""
 
 from __future__ import annotations
 
@@ -83,9 +85,11 @@ TEMPLATES: list[dict[str, Any]] = [
     }
 ]
 
-# The record: PostgreSQL. A pool, because views, consumers and worker threads come and go; a connection is checked before
-# use so that a restarted database costs nobody a failed request.
-DATABASES: dict[str, dict[str, Any]] = {"default": env.database("DATABASE_URL", "postgresql://rlmweb@localhost/rlmweb")}
+# The record: PostgreSQL. A pool, because views, consumers and worker threads come and go; a connection is
+# checked before use so that a restarted database costs nobody a failed request.
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": env.database("DATABASE_URL", "postgresql://rlmweb@localhost/rlmweb")
+}
 DATABASE_POOL: dict[str, float] = {"min_size": 0, "max_size": 10, "timeout": 10, "max_idle": 60}
 DATABASES["default"].setdefault("OPTIONS", {})["pool"] = DATABASE_POOL
 DATABASES["default"]["CONN_MAX_AGE"] = 0
@@ -97,7 +101,8 @@ REDIS_URL = env.redis("REDIS_URL", "redis://localhost:6379/0")
 CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        # redis-py 8 reads with a timeout of 5 s by default, which closes every websocket that is idle for longer.
+        # redis-py 8 reads with a timeout of 5 s by default, which closes every websocket that is idle for
+        # longer.
         "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": None}], "prefix": "rlmweb"},
     }
 }
@@ -136,7 +141,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 
 # Jobs that every worker runs on a clock, at most one worker at a time: dotted path -> seconds between runs.
-PERIODIC_JOBS: dict[str, float] = {}
+PERIODIC_JOBS: dict[str, float] = {"runs.services.reconciler.reconcile": 2.0}
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {

@@ -1,4 +1,6 @@
-"""The default: one machine, one person, static files straight from their folders. What `manage.py up` runs."""
+"""The default: one machine, one person, static files from their folders. What `manage.py up` runs."""
+
+from pathlib import Path
 
 from rlmweb.settings.base import *  # noqa: F403
 from rlmweb.settings.base import SECRET_KEY
@@ -6,4 +8,4 @@ from rlmweb.settings.base import SECRET_KEY
 # `manage.py up` keeps a random key in the data folder; this one serves commands that sign nothing.
 SECRET_KEY = SECRET_KEY or "development-only-key-that-signs-nothing-of-value"
 WHITENOISE_USE_FINDERS = True
-STATIC_ROOT = None  # nothing is collected
+STATIC_ROOT: Path | None = None  # type: ignore[no-redef]  # nothing is collected

@@ -1,7 +1,7 @@
 """Readers of environment variables that refuse odd values.
 
-A refused value does not stop the import of the settings: it is remembered in `PROBLEMS`, the default is used, and
-`rlmweb.checks` reports all of them at once. Servers call `refuse_problems()` and do not start.
+A refused value does not stop the import of the settings: it is remembered in `PROBLEMS`, the default is used,
+and `rlmweb.checks` reports all of them at once. Servers call `refuse_problems()` and do not start.
 """
 
 from __future__ import annotations
@@ -95,7 +95,11 @@ def origins(name: str) -> tuple[str, ...]:
         parts = urlsplit(origin)
         if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path:
             PROBLEMS.append(
-                Problem(name, f"{name} holds {origin!r}, which is not an origin.", "Write https://host[:port], no path.")
+                Problem(
+                    name,
+                    f"{name} holds {origin!r}, which is not an origin.",
+                    "Write https://host[:port], no path.",
+                )
             )
     return found
 
@@ -108,16 +112,20 @@ def folder(name: str, default: Path) -> Path:
 
 
 def folders(name: str) -> tuple[Path, ...]:
-    """A list of absolute folders separated by commas; a relative one is refused because it would move with the process."""
+    """A list of absolute folders separated by commas; a relative one is refused because it would move with
+    the process.
+    """
     found = tuple(Path(part).expanduser() for part in words(name))
     for path in found:
         if not path.is_absolute():
-            PROBLEMS.append(Problem(name, f"{name} holds {str(path)!r}, which is relative.", "Write absolute paths."))
+            PROBLEMS.append(
+                Problem(name, f"{name} holds {str(path)!r}, which is relative.", "Write absolute paths.")
+            )
     return tuple(path.resolve() for path in found if path.is_absolute())
 
 
 def database(name: str, default: str) -> dict[str, Any]:
-    """Django's database dictionary from a libpq URL; a unix socket is a percent-encoded folder as the host."""
+    """Django's database dictionary from a libpq URL; a unix socket is a percent-encoded folder as host."""
 
     def parse(raw: str) -> dict[str, Any]:
         if urlsplit(raw).scheme not in POSTGRES_SCHEMES:
@@ -128,7 +136,12 @@ def database(name: str, default: str) -> dict[str, Any]:
             raise BadValue("names no database.")
         return found
 
-    return _read(name, parse(default), parse, "Write postgresql://user:password@host:port/name (PostgreSQL 14 or newer).")
+    return _read(
+        name,
+        parse(default),
+        parse,
+        "Write postgresql://user:password@host:port/name (PostgreSQL 14 or newer).",
+    )
 
 
 def redis(name: str, default: str) -> str:
@@ -141,7 +154,9 @@ def redis(name: str, default: str) -> str:
 
 
 def broker_of(redis_url: str) -> str:
-    """The same server as kombu spells it: unix sockets are redis+socket:// with the database as `virtual_host`."""
+    """The same server as kombu spells it: unix sockets are redis+socket:// with the database as
+    `virtual_host`.
+    """
     parts = urlsplit(redis_url)
     if parts.scheme != "unix":
         return redis_url

@@ -1,4 +1,6 @@
-"""Structured logs: one JSON object a line, with the ids of session, node and step where they are bound, never a prompt."""
+"""Structured logs: one JSON object a line, with the ids of session, node and step where they are bound,
+never a prompt.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,19 @@ import structlog
 
 # Values under these names never reach a log, whoever passes them.
 SECRET_FIELDS = frozenset(
-    {"prompt", "prompts", "messages", "completion", "reply", "code", "output", "api_key", "authorization", "token", "password"}
+    {
+        "prompt",
+        "prompts",
+        "messages",
+        "completion",
+        "reply",
+        "code",
+        "output",
+        "api_key",
+        "authorization",
+        "token",
+        "password",
+    }
 )
 REDACTED = "[not logged]"
 LEVELS = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})

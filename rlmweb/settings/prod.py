@@ -1,4 +1,6 @@
-"""Production: everything comes from the environment, and what is missing or odd is an error before anything serves."""
+"""Production: everything comes from the environment, and what is missing or odd is an error before anything
+serves.
+"""
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -9,7 +11,9 @@ from rlmweb.settings.base import SECRET_KEY, SECRET_KEYS_AT_REST
 if len(SECRET_KEY) < 32:
     raise ImproperlyConfigured("RLMWEB_SECRET_KEY must be set to at least 32 random characters.")
 if not SECRET_KEYS_AT_REST:
-    raise ImproperlyConfigured("RLMWEB_KEYS must hold at least one Fernet key; the first encrypts, the others still decrypt.")
+    raise ImproperlyConfigured(
+        "RLMWEB_KEYS must hold at least one Fernet key; the first encrypts, the others still decrypt."
+    )
 env.refuse_problems()
 
 STORAGES = {
