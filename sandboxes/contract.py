@@ -22,6 +22,9 @@ SnapshotRef = NewType("SnapshotRef", str)
 MAX_LINE_BYTES = 1024 * 1024
 """Longest line of the runner protocol, newline included. Larger payloads travel as files."""
 
+INPUT_PREFIX = ".rlm/in/"
+"""Where in the workspace files from the host belong; a provider that can keeps them read-only for the code."""
+
 
 class Isolation(StrEnum):
     """How strongly a sandbox is kept apart from its host, weakest first."""
@@ -130,6 +133,9 @@ class Channel(Protocol):
 
     async def send_line(self, line: bytes) -> None:
         """Send one line of at most `MAX_LINE_BYTES`. Raises `StreamLost`."""
+
+    async def send_lines(self, lines: Sequence[bytes]) -> None:
+        """Send several lines in order, in as few writes as the stream allows. Raises `StreamLost`."""
 
     def lines(self) -> AsyncIterator[bytes]:
         """Lines from the runner in order. Ends when the channel is closed; raises `StreamLost` when it breaks."""

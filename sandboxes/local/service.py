@@ -1,0 +1,97 @@
+"""`python -m sandboxes.local.service --socket PATH [--pool N] [--tier NAME]`: run the local sandbox service."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from sandboxes.errors import SandboxError
+from sandboxes.local.api import Api, Connection
+from sandboxes.local.bubblewrap import Bubblewrap
+from sandboxes.local.interpreter import chosen_interpreter, write_runner
+from sandboxes.local.keeper import Keeper
+from sandboxes.local.tiers import Setting, make_folder
+
+log = logging.getLogger("rlmweb.sandbox")
+DEFAULT_POOL = 2
+EXIT_TAKEN = 3
+EXIT_NO_TIER = 4
+
+
+def parse_arguments(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m sandboxes.local.service", description=__doc__)
+    parser.add_argument("--socket", required=True, type=Path, help="unix socket to serve on")
+    parser.add_argument("--pool", type=int, default=DEFAULT_POOL, help="sandboxes kept waiting (default %(default)s)")
+    parser.add_argument("--tier", default="", help="use this tier only, instead of the strongest that works")
+    return parser.parse_args(words)
+
+
+def lock_socket(path: Path) -> int | None:
+    """Hold the right to serve on `path` for the life of the process; None when another process holds it."""
+    make_folder(path.parent)
+    os.chmod(path.parent, 0o700)
+    descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, str(os.getpid()).encode())
+    return descriptor
+
+
+async def serve(arguments: argparse.Namespace, folder: Path) -> None:
+    interpreter = chosen_interpreter()
+    setting = Setting(interpreter, write_runner(interpreter, folder), folder)
+    tier = Bubblewrap(setting)
+    keeper = Keeper({tier.name: tier}, tier.name, folder, arguments.pool)
+    api = Api(keeper, {tier.name: ""})
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    arguments.socket.unlink(missing_ok=True)
+    server = await loop.create_unix_server(lambda: Connection(api, keeper), str(arguments.socket))
+    os.chmod(arguments.socket, 0o600)
+    keeper.pool.open()
+    watch = asyncio.create_task(keeper.watch())
+    log.info("serving on %s, tier %s", arguments.socket, keeper.default)
+    try:
+        await stop.wait()
+    finally:
+        server.close()
+        watch.cancel()
+        await keeper.close()
+        arguments.socket.unlink(missing_ok=True)
+
+
+def main(words: list[str] | None = None) -> int:
+    arguments = parse_arguments(sys.argv[1:] if words is None else words)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    os.umask(0o077)
+    lock = lock_socket(arguments.socket)
+    if lock is None:
+        print(f"another local sandbox service is serving on {arguments.socket}", file=sys.stderr)
+        return EXIT_TAKEN
+    folder = Path(tempfile.mkdtemp(prefix="rlmweb-sandbox-"))
+    try:
+        asyncio.run(serve(arguments, folder))
+    except SandboxError as error:
+        print(f"the local sandbox service cannot run: {error}", file=sys.stderr)
+        return EXIT_NO_TIER
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Providers, one file each: the only modules that know a vendor's SDK."""

@@ -1,0 +1,234 @@
+"""The local provider: sandboxes of the local sandbox service, over its unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sandboxes.contract import (
+    MAX_LINE_BYTES,
+    Capability,
+    ExecResult,
+    Isolation,
+    Problem,
+    SandboxInfo,
+    SandboxRef,
+    SandboxState,
+    Spec,
+)
+from sandboxes.errors import InvalidSpec, NotFound, ProtocolViolation, StreamLost
+from sandboxes.local.client import ServiceClient, default_socket
+
+NAME = "local"
+READ_CHUNK_BYTES = 2 * 1024 * 1024
+WRITE_INLINE_BYTES = 8 * 1024 * 1024
+SPEC_FIELDS = ("tier", "memory_mb", "disk_mb", "max_processes", "lifetime_s", "idle_s")
+
+
+class LocalProvider:
+    """Sandboxes on this machine. The service is started when it is missing, unless `autostart` is off."""
+
+    name = NAME
+
+    def __init__(self, socket: str | Path = "", *, autostart: bool = True, pool: int | None = None) -> None:
+        path = Path(socket) if socket else default_socket()
+        self._client = ServiceClient(path, autostart=autostart, pool=pool)
+
+    def capabilities(self) -> Mapping[str, Capability]:
+        return {
+            "fs_snapshot": Capability(False),
+            "memory_snapshot": Capability(False),
+            "reattach": Capability(True),
+            "stdin": Capability("pipe"),
+            "net_block": Capability(True, note="always blocked"),
+            "net_allow_hosts": Capability(False),
+            "gpus": Capability([]),
+            "list": Capability(True),
+            "labels": Capability(True),
+            "max_file_bytes": Capability(None, note="no limit for put_file; write_file is bounded by the disk limit"),
+            "idempotent_create": Capability(True),
+        }
+
+    def validate(self, spec: Spec) -> Sequence[Problem]:
+        problems = []
+        if spec.gpu:
+            problems.append(Problem("gpu", "local sandboxes have no GPU"))
+        if spec.network.mode != "blocked":
+            problems.append(Problem("network", "local sandboxes have no network"))
+        if spec.isolation_min is not Isolation.CONTAINER:
+            problems.append(Problem("isolation_min", f"local sandboxes are containers, not {spec.isolation_min.value}"))
+        if spec.image:
+            problems.append(Problem("image", "local sandboxes run the Python of this machine, not an image"))
+        for field, low in (("memory_mb", 64), ("disk_mb", 1), ("max_processes", 4)):
+            if getattr(spec, field) < low:
+                problems.append(Problem(field, f"{field} must be at least {low}"))
+        return problems
+
+    async def create(self, spec: Spec, *, idempotency_key: str) -> LocalSandbox:
+        problems = self.validate(spec)
+        if problems:
+            raise InvalidSpec("; ".join(problem.message for problem in problems), provider=NAME)
+        fields = {name: getattr(spec, name) for name in SPEC_FIELDS}
+        fields |= {"env": dict(spec.env), "labels": dict(spec.labels)}
+        info = await self._client.request("create", spec=fields, key=idempotency_key)
+        return LocalSandbox(self._client, info)
+
+    async def get(self, ref: SandboxRef) -> LocalSandbox:
+        return LocalSandbox(self._client, await self._client.request("get", box=box_id(ref)))
+
+    async def list(self, labels: Mapping[str, str]) -> Sequence[SandboxInfo]:
+        reply = await self._client.request("list", labels=dict(labels))
+        return [sandbox_info(info) for info in reply["boxes"]]
+
+    async def ping(self) -> str:
+        reply = await self._client.request("ping")
+        refused = "; ".join(f"{name}: {reason}" for name, reason in reply["tiers"].items() if reason)
+        return f"local sandbox service, tier {reply['tier']}" + (f" (not available: {refused})" if refused else "")
+
+    async def close(self) -> None:
+        """Let go of the connection. The service and its sandboxes go on."""
+        await self._client.close()
+
+
+def box_id(ref: SandboxRef) -> str:
+    """Raises `NotFound` when `ref` is not one of ours."""
+    try:
+        value = json.loads(ref)
+        if value["provider"] == NAME and isinstance(value["id"], str):
+            return str(value["id"])
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise NotFound("not a reference to a local sandbox", provider=NAME)
+
+
+def sandbox_info(info: Mapping[str, Any]) -> SandboxInfo:
+    return SandboxInfo(
+        ref=SandboxRef(json.dumps({"provider": NAME, "id": info["id"]})),
+        state=SandboxState(info["state"]),
+        isolation=Isolation(info["isolation"]),
+        tier=info["tier"],
+        created_at=info["created_at"],
+        expires_at=info["expires_at"],
+        labels=info["labels"],
+    )
+
+
+class LocalSandbox:
+    def __init__(self, client: ServiceClient, info: Mapping[str, Any]) -> None:
+        self.ref = sandbox_info(info).ref
+        self._client = client
+        self._id: str = info["id"]
+
+    async def info(self) -> SandboxInfo:
+        return sandbox_info(await self._client.request("get", box=self._id))
+
+    async def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_s: float,
+        cwd: str = "",
+        env: Mapping[str, str] | None = None,
+        max_output_bytes: int = 1024 * 1024,
+    ) -> ExecResult:
+        reply = await self._client.request(
+            "exec",
+            box=self._id,
+            argv=list(argv),
+            timeout_s=timeout_s,
+            cwd=cwd,
+            env=dict(env or {}),
+            max_output_bytes=max_output_bytes,
+        )
+        stdout, stderr = (base64.b64decode(reply[name]) for name in ("stdout", "stderr"))
+        return ExecResult(reply["exit_code"], stdout, stderr, reply["truncated"])
+
+    async def open_channel(self) -> LocalChannel:
+        channel = LocalChannel(self._client, self._id)
+        await channel.reattach()
+        return channel
+
+    async def write_file(self, path: str, data: bytes) -> None:
+        if len(data) > WRITE_INLINE_BYTES:
+            raise InvalidSpec(f"write_file takes at most {WRITE_INLINE_BYTES} bytes; use put_file", provider=NAME)
+        await self._client.request("write_file", box=self._id, path=path, data=base64.b64encode(data).decode())
+
+    async def put_file(self, path: str, source: str) -> None:
+        await self._client.request("put_file", box=self._id, path=path, source=str(Path(source).absolute()))
+
+    async def read_file(self, path: str, *, max_bytes: int) -> bytes:
+        data = bytearray()
+        while True:
+            reply = await self._client.request(
+                "read_file", box=self._id, path=path, offset=len(data), max_bytes=READ_CHUNK_BYTES
+            )
+            if reply["size_bytes"] > max_bytes:
+                message = f"{path} has {reply['size_bytes']} bytes, more than the {max_bytes} that were asked for"
+                raise InvalidSpec(message, provider=NAME)
+            chunk = base64.b64decode(reply["data"])
+            data += chunk
+            # An empty chunk before the end: the file was cut while it was read.
+            if len(data) >= reply["size_bytes"] or not chunk:
+                return bytes(data[:max_bytes])
+
+    async def extend(self, seconds: float) -> None:
+        await self._client.request("extend", box=self._id, seconds=int(seconds))
+
+    async def terminate(self) -> None:
+        await self._client.request("terminate", box=self._id)
+
+
+class LocalChannel:
+    """A connection to the service that has become the runner's line."""
+
+    def __init__(self, client: ServiceClient, box: str) -> None:
+        self._client = client
+        self._box = box
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._closed = False
+
+    async def reattach(self) -> None:
+        """Connect anew. Raises `NotFound` when the sandbox is gone, `ProviderUnavailable` when the service is."""
+        await self._disconnect()
+        self._reader, self._writer = await self._client.connect_channel(self._box)
+
+    async def send_line(self, line: bytes) -> None:
+        await self.send_lines([line])
+
+    async def send_lines(self, lines: Sequence[bytes]) -> None:
+        for line in lines:
+            if len(line) >= MAX_LINE_BYTES or b"\n" in line:
+                raise InvalidSpec(f"a line of {len(line)} bytes is too long or holds a newline", provider=NAME)
+        if self._writer is None:
+            raise StreamLost("the channel is not open", provider=NAME)
+        try:
+            self._writer.write(b"".join(line + b"\n" for line in lines))
+            await self._writer.drain()
+        except OSError as error:
+            raise StreamLost(f"the channel broke: {error}", provider=NAME) from error
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        while self._reader is not None:
+            try:
+                line = await self._reader.readuntil(b"\n")
+            except asyncio.LimitOverrunError as error:
+                raise ProtocolViolation("the runner sent a line that is too long", provider=NAME) from error
+            except (asyncio.IncompleteReadError, OSError) as error:
+                if self._closed:
+                    return
+                raise StreamLost("the channel to the runner broke", provider=NAME) from error
+            yield line[:-1]
+
+    async def close(self) -> None:
+        self._closed = True
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        if self._writer:
+            self._writer.close()
+        self._reader = self._writer = None

@@ -1,0 +1,34 @@
+"""Providers by name. A provider's module, and with it the vendor's SDK, is imported when it is first asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, cast
+
+from sandboxes.contract import Provider
+from sandboxes.errors import InvalidSpec, Unsupported
+
+PROVIDERS = {
+    "local": "sandboxes.providers.local.LocalProvider",
+}
+
+
+def provider_class(name: str) -> type[Provider]:
+    """Raises `InvalidSpec` for a name nobody knows and `Unsupported` when the provider's SDK is not installed."""
+    path = PROVIDERS.get(name)
+    if path is None:
+        raise InvalidSpec(
+            f"there is no sandbox provider {name!r}; this installation has: {', '.join(sorted(PROVIDERS))}"
+        )
+    module, _, attribute = path.rpartition(".")
+    try:
+        return cast("type[Provider]", getattr(import_module(module), attribute))
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] == "sandboxes":
+            raise
+        raise Unsupported(f"this, because the package {error.name!r} is not installed", provider=name) from error
+
+
+def create_provider(name: str, **options: Any) -> Provider:
+    """The provider `name` with its own options (credentials, addresses)."""
+    return provider_class(name)(**options)

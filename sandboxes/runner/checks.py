@@ -1,0 +1,62 @@
+"""What the supervisor accepts from the REPL child. Everything else is a `Rejected`."""
+
+from __future__ import annotations
+
+from sandboxes.runner.wire import INLINE_TEXT_BYTES, clean, clip
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+CALL_KINDS = ("llm", "rlm")
+MAX_VARIABLES = 200
+MAX_TRACEBACK_CHARS = 16_000
+MAX_PAYLOAD_BYTES = 1 << 40
+
+
+class Rejected(Exception):
+    """The child said something it may not say."""
+
+
+def required_text(value: object, limit: int) -> str:
+    if type(value) is not str:
+        raise Rejected("text expected")
+    return clip(clean(value), limit)
+
+
+def check_payload(value: Any) -> dict[str, Any]:
+    if type(value) is not dict:
+        raise Rejected("a payload must be an object")
+    size = value.get("size_bytes")
+    if type(size) is not int or not 0 <= size <= MAX_PAYLOAD_BYTES:
+        raise Rejected("a payload needs its size")
+    text, file = value.get("text"), value.get("file")
+    if type(text) is str and file is None:
+        if len(text) > INLINE_TEXT_BYTES:
+            raise Rejected("inline text too long")
+        return {"text": clean(text), "size_bytes": size}
+    if type(file) is str and text is None and file.startswith(".rlm/out/") and ".." not in file and len(file) < 100:
+        return {"file": clean(file), "size_bytes": size}
+    raise Rejected("a payload holds a text or a file below .rlm/out/")
+
+
+def check_variables(value: object) -> list[dict[str, str]]:
+    if type(value) is not list:
+        return []
+    result = []
+    for item in value[:MAX_VARIABLES]:
+        if type(item) is not dict:
+            raise Rejected("a variable must be an object")
+        limits = (("name", 100), ("type", 100), ("size", 40), ("preview", 200))
+        result.append({name: required_text(item.get(name, ""), limit) for name, limit in limits})
+    return result
+
+
+def cell_error(value: Any) -> dict[str, str]:
+    if type(value) is not dict:
+        raise Rejected("an error must be an object")
+    return {
+        "type": required_text(value.get("type", ""), 200) or "Exception",
+        "message": required_text(value.get("message", ""), 4000),
+        "traceback": required_text(value.get("traceback", ""), MAX_TRACEBACK_CHARS),
+    }

@@ -1,0 +1,283 @@
+"""The REPL child: runs cells one after the other and reports each to the supervisor."""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # `signal` imports enum
+import _thread
+import io
+import os
+import sys
+
+from sandboxes.runner.namespace import Names
+from sandboxes.runner.process import HIGH_DESCRIPTOR
+from sandboxes.runner.queries import Control, Queries
+from sandboxes.runner.wire import Spool, clean, clip
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sandboxes.runner.options import Options
+
+RECURSION_LIMIT = 1000
+MAX_TRACEBACK_CHARS = 12_000
+MAX_MESSAGE_CHARS = 2000
+MIB = 1024 * 1024
+PRELOADED = ("re", "json", "traceback", "linecache", "threading", "collections", "math", "random", "datetime")
+"""Imported while nothing is asked, so that code and tracebacks find them loaded."""
+
+
+class Streams:
+    """`sys.stdout` and `sys.stderr` of the cell, and those of threads that outlived an earlier cell."""
+
+    def __init__(self) -> None:
+        import fcntl
+
+        self._saved = [fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, HIGH_DESCRIPTOR) for number in (0, 1, 2)]
+        self._late: dict[int, tuple[Any, Any]] = {}
+        self.current: tuple[Any, Any] = (None, None)
+
+    def begin(self, fresh: list[int]) -> None:
+        """Standard descriptors and streams for a cell, whatever the last one did to them.
+
+        With `fresh` pipes, threads that are still alive keep the old ones: what they print is told apart.
+        """
+        if fresh:
+            self._keep_for_threads()
+            for number, descriptor in enumerate(fresh, start=1):
+                os.dup2(descriptor, self._saved[number], False)
+                os.close(descriptor)
+        for number, saved in enumerate(self._saved):
+            os.dup2(saved, number)
+        self.current = (_writer(1), _writer(2))
+        sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False), encoding="utf-8")
+        if self._late:
+            sys.stdout, sys.stderr = _ByThread(self, 0), _ByThread(self, 1)
+        else:
+            sys.stdout, sys.stderr = self.current
+        sys.__stdout__, sys.__stderr__ = self.current  # type: ignore[misc]
+
+    def _keep_for_threads(self) -> None:
+        alive = set(sys._current_frames()) - {_thread.get_ident()}
+        self._late = {ident: streams for ident, streams in self._late.items() if ident in alive}
+        newcomers = alive - set(self._late)
+        if newcomers:
+            old = (_writer(os.dup(self._saved[1]), True), _writer(os.dup(self._saved[2]), True))
+            self._late.update(dict.fromkeys(newcomers, old))
+
+    def of_thread(self, index: int) -> Any:
+        return self._late.get(_thread.get_ident(), self.current)[index]
+
+    def flush(self) -> None:
+        for stream in self.current:
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                pass  # the cell closed the stream or its descriptor
+
+
+class _ByThread(io.TextIOBase):
+    """A stream that writes where the calling thread belongs."""
+
+    def __init__(self, streams: Streams, index: int) -> None:
+        self._streams = streams
+        self._index = index
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> int:
+        return int(self._streams.of_thread(self._index).write(text))
+
+    def flush(self) -> None:
+        self._streams.of_thread(self._index).flush()
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._index + 1
+
+    @property
+    def buffer(self) -> Any:
+        return self._streams.of_thread(self._index).buffer
+
+
+def _writer(descriptor: int, close: bool = False) -> io.TextIOWrapper:
+    raw = io.BufferedWriter(io.FileIO(descriptor, "wb", closefd=close))
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
+class Repl:
+    def __init__(self, control: int, options: Options) -> None:
+        self.control = Control(control)
+        self.options = options
+        self.pid = os.getpid()
+        self.streams = Streams()
+        self.queries = Queries(self.control, options.workspace)
+        self.names = Names(self.queries, options.workspace)
+        self.spool = Spool(options.workspace, "v")
+        self.interruptible = False
+        self.interrupted = False
+
+    def serve(self) -> None:
+        _signal.signal(_signal.SIGINT, self._on_interrupt)
+        self._preload()
+        while True:
+            message = self.control.next_message()
+            if message["t"] == "setup":
+                self.control.send(self._setup(message))
+            elif message["t"] == "exec":
+                self.control.send(self._cell(message))
+
+    def _preload(self) -> None:
+        for name in PRELOADED:
+            if self.control.wait_readable(0):
+                return
+            __import__(name)
+
+    def _on_interrupt(self, number: int, frame: object) -> None:
+        self.interrupted = True
+        if self.interruptible and not self.control.busy:
+            raise KeyboardInterrupt
+
+    # Setup ------------------------------------------------------------------------------------------------------
+
+    def _setup(self, message: dict[str, Any]) -> dict[str, Any]:
+        reply: dict[str, Any] = {"t": "setup"}
+        notes: list[str] = []
+        self.streams.begin([])
+        try:
+            for prefix, files in (("context", "contexts"), ("history", "history")):
+                for index, file in enumerate(message.get(files, [])):
+                    self.names.load(f"{prefix}_{index}", file["path"], file.get("kind", "text"), notes)
+            for tool in message.get("tools", []):
+                self.names.define_tool(tool, self._run)
+        except BaseException as error:
+            reply["error"] = self._error(error)
+        self.streams.flush()
+        reply["notes"] = notes
+        reply["variables"] = self.names.describe()
+        return reply
+
+    # Cells ------------------------------------------------------------------------------------------------------
+
+    def _cell(self, message: dict[str, Any]) -> dict[str, Any]:
+        fresh, self.control.received_descriptors = self.control.received_descriptors, []
+        self.streams.begin(fresh)
+        self.queries.begin_cell()
+        self.interrupted = False
+        _signal.signal(_signal.SIGINT, self._on_interrupt)
+        report: dict[str, Any] = {"t": "done"}
+        try:
+            self.interruptible = True
+            try:
+                self._run(message["code"], f"<cell {message['n']}>")
+            except BaseException as error:
+                self._after_code()
+                report["error"] = self._error(error)
+            self._after_code()
+            self._outcome(report)
+            self.interruptible = False
+        except BaseException as error:
+            # Only code of the cell gets here: a `__str__` that raised, or an interrupt while it ran.
+            self.interruptible = False
+            report["error"] = {"type": type(error).__name__, "message": "raised while the result was taken"}
+        report["interrupted"] = self.interrupted
+        report["variables"] = self.names.describe()
+        report["threads"] = len(sys._current_frames()) - 1
+        self.names.restore_scaffold()
+        self.streams.flush()
+        return report
+
+    def _run(self, code: str, name: str) -> None:
+        import linecache  # where tracebacks look for the lines
+
+        linecache.cache[name] = (len(code), None, code.splitlines(True), name)
+        exec(compile(code, name, "exec", dont_inherit=True), self.names.values)
+
+    def _after_code(self) -> None:
+        if os.getpid() != self.pid:
+            os._exit(0)  # code forked and the copy came to its end: there is one REPL
+        sys.setrecursionlimit(RECURSION_LIMIT)
+        sys.settrace(None)
+        sys.setprofile(None)
+        _signal.setitimer(_signal.ITIMER_REAL, 0)
+
+    def _outcome(self, report: dict[str, Any]) -> None:
+        final, partial = self.names.outcome()
+        for name, value in (("final", final), ("partial", partial)):
+            if value is not None:
+                report[name] = self.spool.payload(clean(str(value)))
+
+    def _error(self, error: BaseException) -> dict[str, str]:
+        try:
+            message = str(error)
+        except Exception:
+            message = "<the exception's message could not be made>"
+        return {
+            "type": clean(type(error).__name__),
+            "message": clip(clean(message), MAX_MESSAGE_CHARS),
+            "traceback": clip(clean(_traceback(error)), MAX_TRACEBACK_CHARS),
+        }
+
+
+def _traceback(error: BaseException) -> str:
+    """The traceback with the lines of cells and tools only: those are what the reader can change."""
+    import traceback
+
+    summary: traceback.TracebackException | None = traceback.TracebackException(
+        type(error), error, error.__traceback__, limit=None, lookup_lines=True
+    )
+    shown = summary
+    seen = set()
+    while summary is not None and id(summary) not in seen:
+        seen.add(id(summary))
+        frames = [frame for frame in summary.stack if frame.filename.startswith(("<cell ", "<tool "))]
+        summary.stack = traceback.StackSummary.from_list(frames)
+        summary = summary.__cause__ or summary.__context__
+    return "".join(shown.format()) if shown else ""
+
+
+def _limit_resources(options: Options) -> None:
+    """Limits that the code cannot raise again. Memory is counted as data, not as address space: mapping a large
+    context does not use it up. The sandbox's own limits stand behind these."""
+    import resource
+
+    def lower(which: int, value: int) -> None:
+        hard = resource.getrlimit(which)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(which, (value, value))
+
+    lower(resource.RLIMIT_CORE, 0)
+    lower(resource.RLIMIT_NOFILE, 1024)
+    if options.memory_mb:
+        lower(resource.RLIMIT_DATA, options.memory_mb * MIB)
+        lower(resource.RLIMIT_AS, (2 * options.memory_mb + 2048) * MIB)
+    if options.disk_mb:
+        lower(resource.RLIMIT_FSIZE, options.disk_mb * MIB)
+    if options.processes:
+        lower(resource.RLIMIT_NPROC, options.processes)
+
+
+def _die_first() -> None:
+    """When memory runs out the kernel takes this process, not the supervisor."""
+    try:
+        with open("/proc/self/oom_score_adj", "w") as stream:
+            stream.write("1000")
+    except OSError:
+        pass  # no /proc in this sandbox
+
+
+def run_repl(control: int, options: Options) -> None:
+    """The main program of the REPL process."""
+    _die_first()
+    options.confine_repl()
+    _limit_resources(options)
+    os.chdir(options.workspace)
+    sys.argv = [""]
+    sys.path[0] = options.workspace  # it was the folder of the runner
+    if options.site:
+        import site
+
+        site.main()
+    Repl(control, options).serve()

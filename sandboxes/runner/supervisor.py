@@ -1,0 +1,505 @@
+"""The supervisor: speaks the protocol with the host, owns the REPL child, its clock and its output.
+
+One thread, one `poll` loop. It shares no descriptor of the protocol with the child, checks every message from it, and
+survives whatever the child does to itself.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from sandboxes.runner.checks import (
+    CALL_KINDS,
+    Rejected,
+    cell_error,
+    check_payload,
+    check_variables,
+    required_text,
+)
+from sandboxes.runner.framelog import FrameLog
+from sandboxes.runner.output import CellOutput
+from sandboxes.runner.process import ReplProcess
+from sandboxes.runner.repl import run_repl
+from sandboxes.runner.wire import LineReader, LineTooLong, Spool, clip, decode, read_payload
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from sandboxes.runner.options import Options
+
+INTERRUPT_GRACE_S = 1.0
+"""From `KeyboardInterrupt` to the end of the process."""
+REMEMBERED_RESULTS = 4
+REMEMBERED_IDS = 4096
+MAX_PROMPTS = 10_000
+STATE_BYTES = 512 * 1024
+DEFAULT_OUTPUT_BYTES = 4 * 1024 * 1024
+
+
+class Cell:
+    """The running cell."""
+
+    def __init__(self, id: str, timeout_s: float, output: CellOutput) -> None:
+        self.id = id
+        self.output = output
+        self.started = time.monotonic()
+        self.time_left_s = timeout_s or float("inf")
+        self.clock_from = self.started
+        self.calls: dict[str, dict[str, Any]] = {}
+        self.answered: dict[str, set[int]] = {}
+        self.call_count = 0
+        self.outstanding = 0
+        self.stop_reason = ""
+        self.kill_at = float("inf")
+        self.frames: list[dict[str, Any]] = []
+
+    def pause(self) -> None:
+        """Sub-calls are waited for: the clock stands still."""
+        self.time_left_s -= time.monotonic() - self.clock_from
+        self.clock_from = float("inf")
+
+    def resume(self) -> None:
+        self.clock_from = time.monotonic()
+
+    @property
+    def deadline(self) -> float:
+        """When to act next: the cell's own time-out, or the end of the grace after an interrupt."""
+        if self.stop_reason:
+            return self.kill_at
+        return self.clock_from + self.time_left_s
+
+
+class Supervisor:
+    def __init__(self, options: Options, host_in: int, host_out: int, log: FrameLog) -> None:
+        self.options = options
+        self.host_in = host_in
+        self.host_out = host_out
+        self.log = log
+        self.lines = LineReader()
+        self.spool = Spool(options.workspace, "s")
+        self.running = True
+        self.cell: Cell | None = None
+        self.cell_count = 0
+        self.seen: dict[str, None] = {}
+        self.results: list[dict[str, Any]] = []
+        self.setup: dict[str, Any] | None = None
+        self.setup_id = ""
+        self.setup_reply: dict[str, Any] | None = None
+        self.setup_pending = ""
+        self.waiting_exec: dict[str, Any] | None = None
+        self.loading = False
+        self.max_output_bytes = DEFAULT_OUTPUT_BYTES
+        self.fresh_pipes = False
+        self.child = self._fork()
+
+    # The loop ---------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve until the host closes the stream or says `shutdown`; then nothing of the sandbox is left."""
+        os.set_blocking(self.host_in, False)
+        os.set_blocking(self.host_out, False)
+        try:
+            while self.running:
+                self._poll_once()
+                self._timers(time.monotonic())
+                self._flush_host()
+        finally:
+            self.child.kill_strays()
+            self.child.kill()
+
+    def _poll_once(self) -> None:
+        readable = select.POLLIN
+        poll = select.poll()
+        poll.register(self.host_in, readable)
+        if self.log.pending:
+            events = select.POLLOUT | (readable if self.host_out == self.host_in else 0)
+            poll.register(self.host_out, events)
+        child = self.child
+        if child.pidfd >= 0:
+            poll.register(child.pidfd, readable)
+        pipes = {}
+        if not self.log.full:
+            poll.register(child.control, readable | (select.POLLOUT if child.wants_write else 0))
+            pipes = {pipe.descriptor: pipe for pipe in child.pipes if not pipe.closed}
+            for descriptor in pipes:
+                poll.register(descriptor, readable)
+        now = time.monotonic()
+        ready = poll.poll(max(0.0, (self._next_timer() - now) * 1000))
+        now = time.monotonic()
+        for descriptor, events in ready:
+            if descriptor == self.host_in and events & ~select.POLLOUT:
+                self._read_host()
+            elif descriptor == child.control:
+                if events & select.POLLOUT:
+                    child.write_some()
+                if events & ~select.POLLOUT:
+                    child.read()
+            elif descriptor in pipes:
+                pipes[descriptor].read(now)
+        self._read_child()
+        if self.child is child and child.reap():
+            self._child_ended()
+
+    def _next_timer(self) -> float:
+        # A pidfd tells of the child's end; without one the loop looks for it ten times a second.
+        times = [time.monotonic() + (60.0 if self.child.pidfd >= 0 else 0.1)]
+        times += [pipe.flush_at for pipe in self.child.pipes if pipe.waiting]
+        if self.cell:
+            times.append(self.cell.deadline)
+        return min(times)
+
+    def _timers(self, now: float) -> None:
+        for pipe in self.child.pipes:
+            if pipe.due(now):
+                pipe.flush(self.log.add)
+        cell = self.cell
+        if cell and now >= cell.deadline:
+            if cell.stop_reason:
+                self.child.kill()
+                cell.kill_at = float("inf")
+            else:
+                self._stop_cell(cell, "timeout")
+
+    def _flush_host(self) -> None:
+        try:
+            self.log.write_some(self.host_out)
+        except OSError:
+            self.running = False
+
+    # From the host ----------------------------------------------------------------------------------------------
+
+    def _read_host(self) -> None:
+        try:
+            data = os.read(self.host_in, 1 << 18)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.running = False
+            return
+        self.lines.feed(data)
+        while True:
+            try:
+                line = self.lines.next_line()
+            except LineTooLong:
+                self._error("too_large", "a line passed the limit of the protocol and was skipped")
+                continue
+            if line is None:
+                return
+            if line.strip():
+                self._host_line(line)
+
+    def _host_line(self, line: bytes) -> None:
+        frame: dict[str, Any] = {}
+        try:
+            frame = decode(line)
+            handler = self._handlers().get(str(frame.get("type")))
+            if handler is None:
+                raise ValueError(f"unknown frame type {clip(str(frame.get('type')), 40)!r}")
+            handler(frame)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self._error("bad_frame", f"{type(error).__name__}: {error}", str(frame.get("id", "")))
+        except OSError as error:
+            self._error("internal", f"{type(error).__name__}: {error}", str(frame.get("id", "")))
+
+    def _handlers(self) -> dict[str, Callable[[dict[str, Any]], None]]:
+        return {
+            "attach": self._on_attach,
+            "setup": self._on_setup,
+            "exec": self._on_exec,
+            "answer": self._on_answer,
+            "ack": self._on_ack,
+            "interrupt": self._on_interrupt,
+            "shutdown": self._on_shutdown,
+            "snapshot": self._on_reserved,
+            "restore": self._on_reserved,
+        }
+
+    def _on_attach(self, frame: dict[str, Any]) -> None:
+        after = int(frame.get("after", 0))
+        self.log.rewind(after)  # only `ack` makes us forget: the host may have seen more than it has on record
+        state: dict[str, Any] = {
+            "type": "state",
+            "id": str(frame["id"]),
+            "last_seq": self.log.last_seq,
+            "first_seq": self.log.first_seq,
+            "setup": self.setup_id,
+        }
+        budget = STATE_BYTES
+        if self.cell:
+            waiting = [call for id, call in self.cell.calls.items() if self._is_open(id)]
+            state.update(cell=self.cell.id, status="running", outstanding=[self._compact(call) for call in waiting])
+            state["answered"] = {id: sorted(done) for id, done in self.cell.answered.items() if self._is_open(id)}
+        kept: list[dict[str, Any]] = []
+        for result in reversed(self.results):
+            budget -= 4096 + sum(len(str(value)) for value in result.values())
+            if kept and budget < 0:
+                break
+            kept.append(result)
+        state["finished"] = kept[::-1]
+        self.log.add_unnumbered(state)
+
+    def _is_open(self, call: str) -> bool:
+        assert self.cell is not None
+        return len(self.cell.answered[call]) < len(self.cell.calls[call]["prompts"])
+
+    def _compact(self, call: dict[str, Any]) -> dict[str, Any]:
+        """`call` for a `state` frame: prompts that are long go to files, once, so that the line stays short."""
+        prompts = call["prompts"]
+        if len(prompts) * 64 + sum(p["size_bytes"] for p in prompts if "text" in p) > STATE_BYTES // 8:
+            for index, prompt in enumerate(prompts):
+                if len(prompt.get("text") or "") > 64:
+                    prompts[index] = self.spool.payload(prompt["text"], 0)
+        return call
+
+    def _on_setup(self, frame: dict[str, Any]) -> None:
+        id = str(frame["id"])
+        if id == self.setup_id and self.setup_reply:
+            self.log.add(dict(self.setup_reply))
+            return
+        if id == self.setup_pending:
+            return
+        if self.cell or self.setup_pending:
+            self._error("busy", "a cell or a setup is running", id)
+            return
+        self.setup = frame
+        self.setup_pending = id
+        self.max_output_bytes = int(frame.get("max_output_bytes", DEFAULT_OUTPUT_BYTES))
+        self._send_setup()
+
+    def _send_setup(self) -> None:
+        if self.setup:
+            self.loading = True
+            names = ("contexts", "tools", "history", "recursion")
+            self.child.send({"t": "setup", **{name: self.setup[name] for name in names if name in self.setup}})
+
+    def _on_exec(self, frame: dict[str, Any]) -> None:
+        id = str(frame["id"])
+        if self.cell and self.cell.id == id:
+            return
+        if id in self.seen:
+            self._repeat_result(id)
+            return
+        if self.setup_pending:
+            self.waiting_exec = frame  # sent behind its setup to save a round trip
+            return
+        if self.cell:
+            self._error("busy", "another cell is running", id)
+            return
+        code = read_payload(self.options.workspace, frame["code"])
+        self.seen[id] = None
+        if len(self.seen) > REMEMBERED_IDS:
+            del self.seen[next(iter(self.seen))]
+        self.cell_count += 1
+        output = CellOutput(id, self.max_output_bytes)
+        self.cell = Cell(id, float(frame.get("timeout_s", 0.0)), output)
+        self.child.begin_output(output, fresh=self.fresh_pipes)
+        self.child.thaw_strays()
+        self.child.send({"t": "exec", "n": self.cell_count, "code": code, "fresh": self.fresh_pipes})
+        self.fresh_pipes = False
+
+    def _repeat_result(self, id: str) -> None:
+        for result in self.results:
+            if result["cell"] == id:
+                self.log.add(dict(result))
+                return
+        self._error("busy", "this cell was run before and its result is no longer kept", id)
+
+    def _on_answer(self, frame: dict[str, Any]) -> None:
+        cell, call, index = self.cell, str(frame["call"]), int(frame.get("index", 0))
+        if cell is None or call not in cell.calls or index in cell.answered[call]:
+            return  # late, repeated, or for a cell that was stopped: no effect
+        if not 0 <= index < len(cell.calls[call]["prompts"]):
+            raise ValueError(f"{call} has no prompt {index}")
+        cell.answered[call].add(index)
+        cell.outstanding -= 1
+        if cell.outstanding == 0:
+            cell.resume()
+        message: dict[str, Any] = {"t": "answer", "n": int(call[1:]), "i": index}
+        if frame.get("error") is not None:
+            message["error"] = str(frame["error"])
+        else:
+            message["payload"] = frame.get("text") or {"text": ""}
+        self.child.send(message)
+
+    def _on_ack(self, frame: dict[str, Any]) -> None:
+        self.log.ack(int(frame["seq"]))
+
+    def _on_interrupt(self, frame: dict[str, Any]) -> None:
+        cell = self.cell
+        if cell and cell.id == str(frame["cell"]) and not cell.stop_reason:
+            self._stop_cell(cell, "timeout" if frame.get("reason") == "timeout" else "stop")
+
+    def _stop_cell(self, cell: Cell, reason: str) -> None:
+        cell.stop_reason = reason
+        cell.kill_at = time.monotonic() + INTERRUPT_GRACE_S
+        self.child.interrupt()
+
+    def _on_shutdown(self, frame: dict[str, Any]) -> None:
+        self.running = False
+
+    def _on_reserved(self, frame: dict[str, Any]) -> None:
+        self._error("unsupported", f"{frame['type']} is reserved in this version", str(frame.get("id", "")))
+
+    def _error(self, code: str, message: str, id: str = "") -> None:
+        self.log.add({"type": "error", "code": code, "message": clip(message, 500), "id": clip(id, 200)})
+
+    # From the child ---------------------------------------------------------------------------------------------
+
+    def _read_child(self) -> None:
+        child = self.child
+        while self.child is child and not self.log.full:
+            try:
+                line = child.lines.next_line()
+                if line is None:
+                    return
+                self._child_message(decode(line))
+            except (Rejected, LineTooLong, ValueError, KeyError, TypeError) as error:
+                # Only code that took the child over writes anything else here: that process is finished.
+                self._error("internal", f"the REPL process broke its protocol: {clip(str(error), 200)}")
+                child.kill()
+                return
+
+    def _child_message(self, message: dict[str, Any]) -> None:
+        kind = message.get("t")
+        if kind == "call":
+            self._child_call(message)
+        elif kind == "done":
+            self._child_done(message)
+        elif kind == "setup":
+            self._child_setup(message)
+        else:
+            raise Rejected(f"unknown message {kind!r}")
+
+    def _child_call(self, message: dict[str, Any]) -> None:
+        cell = self.cell
+        if cell is None:
+            return  # a thread that outlived its cell asks: it waits for ever, nothing is paid for
+        if message["n"] != cell.call_count + 1:
+            raise Rejected("sub-calls must be numbered in order")
+        prompts = message["prompts"]
+        if type(prompts) is not list or not 0 < len(prompts) <= MAX_PROMPTS or message["kind"] not in CALL_KINDS:
+            raise Rejected("a sub-call needs a kind and 1 to 10,000 prompts")
+        cell.call_count += 1
+        call: dict[str, Any] = {
+            "type": "subcall",
+            "cell": cell.id,
+            "call": f"c{cell.call_count}",
+            "kind": message["kind"],
+            "prompts": [check_payload(prompt) for prompt in prompts],
+            "batch": message.get("batch") is True,
+            "blocking": message.get("blocking") is True,
+        }
+        if message.get("model") is not None:
+            call["model"] = required_text(message["model"], 200)
+        if cell.outstanding == 0:
+            cell.pause()
+        cell.outstanding += len(prompts)
+        cell.answered[call["call"]] = set()
+        for pipe in self.child.pipes:
+            pipe.flush(self.log.add)  # what was printed before the call is seen before it
+        self.log.add(call)
+        cell.calls[call["call"]] = call
+
+    def _child_setup(self, message: dict[str, Any]) -> None:
+        self.loading = False
+        if not self.setup_pending:
+            return  # the REPL was started anew by itself: nobody asked
+        reply: dict[str, Any] = {
+            "type": "setup_done",
+            "id": self.setup_pending,
+            "variables": check_variables(message.get("variables")),
+        }
+        notes = message.get("notes")
+        if type(notes) is list and notes:
+            reply["notes"] = [required_text(note, 500) for note in notes[:20]]
+        if message.get("error") is not None:
+            reply["error"] = cell_error(message["error"])
+        self._end_setup(reply)
+
+    def _end_setup(self, reply: dict[str, Any]) -> None:
+        self.setup_id, self.setup_pending, self.setup_reply = self.setup_pending, "", reply
+        self.log.add(dict(reply))
+        waiting, self.waiting_exec = self.waiting_exec, None
+        if waiting:
+            self._on_exec(waiting)
+
+    def _child_done(self, message: dict[str, Any]) -> None:
+        cell = self.cell
+        if cell is None:
+            return
+        result: dict[str, Any] = {"variables": check_variables(message.get("variables"))}
+        for name in ("final", "partial"):
+            if message.get(name) is not None:
+                result[name] = check_payload(message[name])
+        status = "ok"
+        if message.get("error") is not None:
+            result["error"] = cell_error(message["error"])
+            status = "error"
+            if cell.stop_reason and message.get("interrupted") is True:
+                status = "timeout" if cell.stop_reason == "timeout" else "interrupted"
+        threads = message.get("threads")
+        result["threads"] = threads if type(threads) is int and 0 <= threads < 1_000_000 else 0
+        self._finish(cell, status, result)
+
+    def _finish(self, cell: Cell, status: str, result: dict[str, Any]) -> None:
+        self.child.freeze_strays()
+        now = time.monotonic()
+        for pipe in self.child.pipes:
+            if pipe.budget is cell.output:
+                pipe.drain(now, self.log.add)
+        cell.output.finished = True
+        self.cell = None
+        self.fresh_pipes = self.child.frozen or result.get("threads", 0) > 0
+        frame = {
+            "type": "finished",
+            "cell": cell.id,
+            "status": status,
+            "duration_ms": round((now - cell.started) * 1000, 3),
+            "output_bytes": cell.output.output_bytes,
+            "dropped_bytes": cell.output.dropped_bytes,
+            **result,
+        }
+        self.log.add(frame)
+        self.results = [*self.results, frame][-REMEMBERED_RESULTS:]
+
+    def _child_ended(self) -> None:
+        """The REPL process is gone: say so, and start a new one that has the contexts and tools but no variables."""
+        child, cell = self.child, self.cell
+        child.kill_strays()
+        why = child.exit_text()
+        if cell:
+            if cell.stop_reason:
+                why = f"the cell did not stop within {INTERRUPT_GRACE_S:g} s and was killed ({cell.stop_reason})"
+            error = {
+                "type": "ReplKilled",
+                "message": f"{why}; all variables are lost, contexts are loaded again",
+            }
+            self._finish(cell, "killed", {"error": error})
+        if self.setup_pending:
+            message = f"the REPL process {why} while it was set up"
+            self._end_setup(
+                {
+                    "type": "setup_done",
+                    "id": self.setup_pending,
+                    "error": {"type": "ReplKilled", "message": message},
+                }
+            )
+        if self.loading:
+            # Loading the contexts is what killed it: another try would end the same way.
+            self.setup, self.loading = None, False
+        child.close()
+        self.fresh_pipes = False
+        self.child = self._fork()
+        self._send_setup()
+
+    def _fork(self) -> ReplProcess:
+        def main(control: int) -> None:
+            run_repl(control, self.options)
+
+        return ReplProcess(main, self.options.sweep, CellOutput("", self.max_output_bytes))
