@@ -12,7 +12,8 @@ class RlmwebConfig(AppConfig):
     verbose_name = "rlmweb"
 
     def ready(self) -> None:
-        from rlmweb import checks  # noqa: F401
+        # Tasks are sent through Celery's current application, which is ours only once it is imported.
+        from rlmweb import celery, checks  # noqa: F401
         from rlmweb.settings import logs
 
         logs.configure(settings.LOGGING)

@@ -13,6 +13,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rlmweb.settings.dev")
 app = Celery("rlmweb")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+app.set_default()  # not only in this thread: views run in others
 
 
 @app.on_after_configure.connect

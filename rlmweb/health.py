@@ -15,8 +15,10 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from rlmweb.boot.probe import WORKER_SILENT_AFTER_S, worker_sign
+
 WORKERS_KEY = "rlmweb:workers"
-WORKER_SILENT_AFTER_S = 15.0
+FORGOTTEN_AFTER_S = 3600.0
 TIMEOUT_S = 2.0
 
 log = structlog.get_logger(__name__)
@@ -32,9 +34,7 @@ def healthz(request: HttpRequest) -> HttpResponse:
     """200 when every part works and 503 otherwise, with one word a part. `?only=web` asks for this process
     alone.
     """
-    parts = (
-        {} if request.GET.get("only") == "web" else {name: _state(check) for name, check in CHECKS.items()}
-    )
+    parts = {} if request.GET.get("only") == "web" else {name: _state(check) for name, check in CHECKS.items()}
     healthy = all(state == "ok" for state in parts.values())
     return JsonResponse({"healthy": healthy, "parts": {"web": "ok", **parts}}, status=200 if healthy else 503)
 
@@ -83,11 +83,14 @@ CHECKS: dict[str, Callable[[], None]] = {
 
 
 def record_worker(name: str) -> None:
-    """Say that the worker `name` is alive, and forget those that have been silent for an hour."""
+    """Say that the worker `name` is alive: to this host's probe, and to every web process by way of Redis."""
+    sign = worker_sign()
+    sign.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    sign.touch()
     now_s = time.time()
     with _client() as client, client.pipeline(transaction=False) as pipeline:
         pipeline.zadd(WORKERS_KEY, {name: now_s})
-        pipeline.zremrangebyscore(WORKERS_KEY, "-inf", now_s - 3600)
+        pipeline.zremrangebyscore(WORKERS_KEY, "-inf", now_s - FORGOTTEN_AFTER_S)
         pipeline.execute()
 
 
@@ -97,6 +100,4 @@ def forget_worker(name: str) -> None:
 
 
 def _client() -> redis.Redis:
-    return redis.Redis.from_url(
-        settings.REDIS_URL, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
-    )
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)

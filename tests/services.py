@@ -1,6 +1,6 @@
 """Starts PostgreSQL and Valkey before pytest-django reads the settings; a conftest is too late for that.
 
-Loaded by `-p tests.services`. DATABASE_URL and REDIS_URL of the environment win, so the tests run on other servers, too.
+Loaded by `-p tests.services`. DATABASE_URL and REDIS_URL of the environment win: the tests run on other servers, too.
 """
 
 from __future__ import annotations

@@ -141,9 +141,7 @@ def valkey_answers(path: Path) -> bool:
 # PostgreSQL
 
 
-def postgres_child(
-    data_dir: Path, *, throwaway: bool = False, identity: Identity | None = None
-) -> tuple[Child, str]:
+def postgres_child(data_dir: Path, *, throwaway: bool = False, identity: Identity | None = None) -> tuple[Child, str]:
     """The PostgreSQL process that keeps its data in `data_dir`, initialised if it is new, and its URL.
 
     PostgreSQL refuses to run as root. `identity` says whom root lends instead; by default the best that works
@@ -159,11 +157,7 @@ def postgres_child(
     log = data_dir / "postgres.log"
     if not (cluster / "PG_VERSION").exists():
         _initialise(cluster, binaries, identity, log)
-    settings = (
-        POSTGRES_SETTINGS
-        | {"unix_socket_directories": str(sockets)}
-        | (THROWAWAY_SETTINGS if throwaway else {})
-    )
+    settings = POSTGRES_SETTINGS | {"unix_socket_directories": str(sockets)} | (THROWAWAY_SETTINGS if throwaway else {})
     argv: list[str | Path] = [binaries / "postgres", "-D", cluster]
     for name, value in settings.items():
         argv += ["-c", f"{name}={value}"]
@@ -303,8 +297,6 @@ def _copy_binaries(package: Path) -> Path:
         staging.mkdir(mode=0o755, parents=True)
         ROOT_STATE_DIR.chmod(0o755)
         shutil.copytree(package / "pginstall18", staging / package.name / "pginstall18", symlinks=True)
-        shutil.copytree(
-            package.with_name(f"{package.name}.libs"), staging / f"{package.name}.libs", symlinks=True
-        )
+        shutil.copytree(package.with_name(f"{package.name}.libs"), staging / f"{package.name}.libs", symlinks=True)
         staging.rename(target)
     return target / package.name / "pginstall18" / "bin"

@@ -51,7 +51,7 @@ def ensure(arguments: Sequence[str]) -> None:
     """Return when this process runs in an up-to-date .venv; otherwise make it so and re-exec (never returns
     then).
     """
-    if os.environ.get(OFF_SWITCH, "").lower() in {"off", "0", "false", "no"}:
+    if is_switched_off():
         return
     inside = Path(sys.prefix).resolve() == VENV_DIR.resolve()
     if STAMP.exists() and STAMP.read_text() == wanted_stamp():
@@ -63,6 +63,11 @@ def ensure(arguments: Sequence[str]) -> None:
     # The same command again, with the Python of .venv.
     command = [str(VENV_PYTHON), str(ROOT_DIR / "manage.py"), *arguments]
     os.execve(VENV_PYTHON, command, environment)  # noqa: S606
+
+
+def is_switched_off() -> bool:
+    """Whether whoever runs us manages the environment and the services (containers do)."""
+    return os.environ.get(OFF_SWITCH, "").lower() in {"off", "0", "false", "no"}
 
 
 def clean_environment() -> dict[str, str]:
@@ -101,14 +106,10 @@ def _install(progress: Progress) -> None:
 
 
 def _make_venv(progress: Progress) -> None:
-    if VENV_PYTHON.exists() and _succeeds(
-        [VENV_PYTHON, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
-    ):
+    if VENV_PYTHON.exists() and _succeeds([VENV_PYTHON, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]):
         return
     progress.say(f"Creating {VENV_DIR.name} with Python {sys.version.split()[0]}.")
-    _require(
-        [sys.executable, "-m", "venv", "--clear", "--without-pip", VENV_DIR], f"could not create {VENV_DIR}"
-    )
+    _require([sys.executable, "-m", "venv", "--clear", "--without-pip", VENV_DIR], f"could not create {VENV_DIR}")
 
 
 def _is_adoptable() -> bool:
@@ -197,3 +198,7 @@ def _require(command: Sequence[str | Path], otherwise: str) -> None:
     done = subprocess.run(command, env=clean_environment(), cwd=ROOT_DIR, stdin=subprocess.DEVNULL)
     if done.returncode:
         raise BootstrapFailed(otherwise)
+
+
+if __name__ == "__main__":
+    _install(Progress())  # for container images: make the environment and stop there

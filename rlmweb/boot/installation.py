@@ -22,7 +22,7 @@ PRIVATE_VARIABLES = ("DATABASE_URL", "REDIS_URL", "RLMWEB_SECRET_KEY", "RLMWEB_K
 
 
 class AlreadyRunning(RuntimeError):
-    """Another `up` uses the same data folder; the message says which and where it answers."""
+    """Another command runs services on the same data folder; the message says which, and where it answers."""
 
 
 @dataclass
@@ -38,13 +38,12 @@ class Installation:
         self.log_dir = private_dir(self.data_dir / "logs")
         self.lock = FileLock(self.run_dir / "up.lock")
 
-    def claim(self) -> None:
-        """Be the only `up` of this data folder until this process ends."""
+    def claim(self, what: str) -> None:
+        """Be the only one that runs services on this data folder until this process ends. `what` is for the others."""
         if not self.lock.try_acquire():
-            raise AlreadyRunning(
-                f"{self.data_dir} is in use by another `up` ({self.lock.read().strip() or 'starting'})."
-            )
-        self.lock.write(f"process {os.getpid()}")
+            holder = self.lock.read().strip() or "just starting"
+            raise AlreadyRunning(f"{self.data_dir} is in use already ({holder}).")
+        self.lock.write(f"process {os.getpid()}, {what}")
 
     def environment(self) -> dict[str, str]:
         """The variables of the web and worker processes; whatever the user has set wins."""
@@ -84,7 +83,7 @@ class Installation:
         with os.fdopen(fd, "w") as file:
             json.dump({"address": address, "environment": shared}, file, indent=1)
         staging.rename(self._published)
-        self.lock.write(f"process {os.getpid()} at {address}")
+        self.lock.write(f"process {os.getpid()}, {address}")
 
     def withdraw(self) -> None:
         self._published.unlink(missing_ok=True)

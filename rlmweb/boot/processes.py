@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import sys
 import urllib.error
@@ -27,9 +28,11 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         listener = socket.create_server((host, port), backlog=BACKLOG)
     except OSError as error:
-        raise PortTaken(
-            f"cannot listen on {host}:{port} ({error.strerror}); try another one with --port N."
-        ) from None
+        if error.errno == errno.EADDRINUSE:
+            reason = f"Port {port} is taken by another program; stop it, or choose another port: --port N."
+        else:
+            reason = f"Cannot listen on {host}:{port}: {error.strerror}."
+        raise PortTaken(reason) from None
     listener.set_inheritable(True)
     return listener
 

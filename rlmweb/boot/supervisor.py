@@ -134,9 +134,7 @@ class Supervisor:
         child = watched.child
         child.stop()  # what it left in its process group would otherwise run on beside the new one
         code = None if child.process is None else child.process.returncode
-        self.progress.say(
-            f"{child.name} ended with status {code}; again in {delay_s:.1f} s (see {child.log})."
-        )
+        self.progress.say(f"{child.name} ended with status {code}; again in {delay_s:.1f} s (see {child.log}).")
 
     def _launch(self, watched: Watched) -> None:
         child = watched.child

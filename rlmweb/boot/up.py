@@ -26,9 +26,7 @@ SMALL_HELP = "use less memory: no model, two worker threads, no warm sandboxes"
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("manage.py up", description="Run rlmweb on this machine until Ctrl-C.")
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default: this machine only)"
-    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=8000, help=PORT_HELP)
     parser.add_argument("--no-model", action="store_true", help="do not run the embedded language model")
     parser.add_argument("--small", action="store_true", help=SMALL_HELP)
@@ -40,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     progress = Progress()
     try:
         place = Installation(data_dir())
-        place.claim()
+        place.claim("manage.py up, starting")
         with processes.bind(options.host, options.port) as listener:
             return run(place, listener, options, progress)
     except (AlreadyRunning, processes.PortTaken, EmbeddedError, ChildFailed) as error:
@@ -66,9 +64,7 @@ def run(place: Installation, listener: socket.socket, options: argparse.Namespac
     return 0
 
 
-def start(
-    supervisor: Supervisor, place: Installation, listener: socket.socket, options: argparse.Namespace
-) -> None:
+def start(supervisor: Supervisor, place: Installation, listener: socket.socket, options: argparse.Namespace) -> None:
     environment = place.environment()
     start_data_services(supervisor, place, environment)
     migrate(supervisor, place, environment)
@@ -76,9 +72,7 @@ def start(
     address = f"http://{processes.reachable(host)}:{port}"
     place.publish(environment, address)
     supervisor.start(processes.web_child(place, environment, listener), WEB_TIMEOUT_S)
-    opening = (
-        f"{address}/open/{environment['RLMWEB_OPEN_TOKEN']}/" if _is_true(environment) else f"{address}/"
-    )
+    opening = f"{address}/open/{environment['RLMWEB_OPEN_TOKEN']}/" if _is_true(environment) else f"{address}/"
     supervisor.progress.say(f"Ready: {opening}")
     threads = SMALL_WORKER_THREADS if options.small else WORKER_THREADS
     supervisor.start(processes.worker_child(place, environment, threads))

@@ -87,9 +87,7 @@ TEMPLATES: list[dict[str, Any]] = [
 
 # The record: PostgreSQL. A pool, because views, consumers and worker threads come and go; a connection is
 # checked before use so that a restarted database costs nobody a failed request.
-DATABASES: dict[str, dict[str, Any]] = {
-    "default": env.database("DATABASE_URL", "postgresql://rlmweb@localhost/rlmweb")
-}
+DATABASES: dict[str, dict[str, Any]] = {"default": env.database("DATABASE_URL", "postgresql://rlmweb@localhost/rlmweb")}
 DATABASE_POOL: dict[str, float] = {"min_size": 0, "max_size": 10, "timeout": 10, "max_idle": 60}
 DATABASES["default"].setdefault("OPTIONS", {})["pool"] = DATABASE_POOL
 DATABASES["default"]["CONN_MAX_AGE"] = 0
@@ -138,6 +136,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 6 * 3600,
     "global_keyprefix": "rlmweb:",
     "socket_keepalive": True,
+    # Somebody waits for the answer of the page that sends a task, and the reconciler sends it later anyway.
+    "socket_connect_timeout": 3,
 }
 
 # Jobs that every worker runs on a clock, at most one worker at a time: dotted path -> seconds between runs.

@@ -118,9 +118,7 @@ def folders(name: str) -> tuple[Path, ...]:
     found = tuple(Path(part).expanduser() for part in words(name))
     for path in found:
         if not path.is_absolute():
-            PROBLEMS.append(
-                Problem(name, f"{name} holds {str(path)!r}, which is relative.", "Write absolute paths.")
-            )
+            PROBLEMS.append(Problem(name, f"{name} holds {str(path)!r}, which is relative.", "Write absolute paths."))
     return tuple(path.resolve() for path in found if path.is_absolute())
 
 
