@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,17 @@ SPEC_FIELDS = ("tier", "memory_mb", "disk_mb", "max_processes", "lifetime_s", "i
 
 
 class LocalProvider:
-    """Sandboxes on this machine. The service is started when it is missing, unless `autostart` is off."""
+    """Sandboxes on this machine. The service is started when it is missing, unless `autostart` is off.
+
+    By default it is off where the environment names the socket: whoever named it (the supervisor of `manage.py up`, a
+    container) runs the service there, and a second one would outlive it.
+    """
 
     name = NAME
 
-    def __init__(self, socket: str | Path = "", *, autostart: bool = True, pool: int | None = None) -> None:
+    def __init__(self, socket: str | Path = "", *, autostart: bool | None = None, pool: int | None = None) -> None:
+        if autostart is None:
+            autostart = bool(socket) or not os.environ.get("RLMWEB_LOCAL_SANDBOX_SOCKET")
         path = Path(socket) if socket else default_socket()
         self._client = ServiceClient(path, autostart=autostart, pool=pool)
 
