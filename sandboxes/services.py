@@ -6,16 +6,18 @@ import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from sandboxes import aio
-from sandboxes.contract import Sandbox, SandboxInfo, SandboxRef, Spec
+from sandboxes.contract import Provider, Sandbox, SandboxInfo, SandboxRef, Spec
 from sandboxes.errors import NotFound, SandboxError
 from sandboxes.models import SandboxRecord
-from sandboxes.registry import provider_named
+from sandboxes.registry import create_provider
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,13 @@ class Opened:
     record: SandboxRecord
     sandbox: Sandbox
     info: SandboxInfo
+
+
+@cache
+def provider_named(name: str) -> Provider:
+    """This process's provider of that name, configured from the settings."""
+    options: dict[str, dict[str, object]] = {"local": {"socket": settings.LOCAL_SANDBOX_SOCKET}}
+    return create_provider(name, **options.get(name, {}))
 
 
 async def create(provider: str, spec: Spec, key: str) -> tuple[Sandbox, SandboxInfo]:

@@ -60,7 +60,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", k
 # Session ------------------------------------------------------------------------------------------------------------
 
 
-class SessionStarted(Event, tag="session.started"):
+class SessionStarted(Event, frozen=True, tag="session.started"):
     """The session exists. `config` holds what the run page shows: models, provider, limits, profile."""
 
     title: str
@@ -72,14 +72,14 @@ class SessionStarted(Event, tag="session.started"):
     """Honest words for the UI: `scripted`, `local model`..."""
 
 
-class SessionStopRequested(Event, tag="session.stop_requested"):
+class SessionStopRequested(Event, frozen=True, tag="session.stop_requested"):
     """Someone asked to stop the session (`node` 0) or one subtree."""
 
     node: int = 0
     by: str = ""
 
 
-class SessionFinished(Event, tag="session.finished"):
+class SessionFinished(Event, frozen=True, tag="session.finished"):
     """status: `finished` (answered), `limited` (a limit ended it), `stopped`, `failed`."""
 
     status: str
@@ -92,7 +92,7 @@ class SessionFinished(Event, tag="session.finished"):
 # Nodes and steps ----------------------------------------------------------------------------------------------------
 
 
-class NodeStarted(Event, tag="node.started"):
+class NodeStarted(Event, frozen=True, tag="node.started"):
     """A recursive call began. For the root, `parent` is None."""
 
     node: int
@@ -107,7 +107,7 @@ class NodeStarted(Event, tag="node.started"):
     """Where in the parent the call was made: its step, cell, sub-call and place in the batch."""
 
 
-class NodeSandbox(Event, tag="node.sandbox"):
+class NodeSandbox(Event, frozen=True, tag="node.sandbox"):
     """state: `ready`, `lost` (it died; the node is rebuilt from the journal), `rebuilt`, `ended`."""
 
     node: int
@@ -118,7 +118,7 @@ class NodeSandbox(Event, tag="node.sandbox"):
     reason: str = ""
 
 
-class NodeFinished(Event, tag="node.finished"):
+class NodeFinished(Event, frozen=True, tag="node.finished"):
     """status: `finished`, `limited`, `stopped`, `failed`."""
 
     node: int
@@ -128,7 +128,7 @@ class NodeFinished(Event, tag="node.finished"):
     error: ErrorInfo | None = None
 
 
-class StepStarted(Event, tag="step.started"):
+class StepStarted(Event, frozen=True, tag="step.started"):
     """One turn of a node began (or began again: `attempt` > 1). `messages` are those new in the prompt."""
 
     node: int
@@ -137,7 +137,7 @@ class StepStarted(Event, tag="step.started"):
     messages: list[MessageInfo] = []
 
 
-class StepWaiting(Event, tag="step.waiting"):
+class StepWaiting(Event, frozen=True, tag="step.waiting"):
     """The step holds no worker: it waits for `children` child nodes."""
 
     node: int
@@ -145,12 +145,12 @@ class StepWaiting(Event, tag="step.waiting"):
     children: int
 
 
-class StepResumed(Event, tag="step.resumed"):
+class StepResumed(Event, frozen=True, tag="step.resumed"):
     node: int
     step: int
 
 
-class StepRetried(Event, tag="step.retried"):
+class StepRetried(Event, frozen=True, tag="step.retried"):
     """The step lost its worker or its sandbox and was taken up again."""
 
     node: int
@@ -159,7 +159,7 @@ class StepRetried(Event, tag="step.retried"):
     reason: str
 
 
-class StepFinished(Event, tag="step.finished"):
+class StepFinished(Event, frozen=True, tag="step.finished"):
     """status: `finished`, `failed`, `stopped`, `limited`."""
 
     node: int
@@ -172,7 +172,7 @@ class StepFinished(Event, tag="step.finished"):
 # LM calls -----------------------------------------------------------------------------------------------------------
 
 
-class LmStarted(Event, tag="lm.started"):
+class LmStarted(Event, frozen=True, tag="lm.started"):
     """kind: `turn` (the node's own step), `leaf` (`llm_query`), `compaction`, `final` (the last request for an answer)."""
 
     node: int
@@ -187,7 +187,7 @@ class LmStarted(Event, tag="lm.started"):
     """The prompt of a leaf call; a turn's prompt is the node's conversation."""
 
 
-class LmOutput(Event, tag="lm.output"):
+class LmOutput(Event, frozen=True, tag="lm.output"):
     """More of the reply of a turn, as it streams. `lm.finished` has the whole."""
 
     node: int
@@ -195,7 +195,7 @@ class LmOutput(Event, tag="lm.output"):
     text: str
 
 
-class LmFinished(Event, tag="lm.finished"):
+class LmFinished(Event, frozen=True, tag="lm.finished"):
     """Token counts are the API's own. `cost_micro_usd` is None when no price is known: unknown, not free."""
 
     node: int
@@ -214,7 +214,7 @@ class LmFinished(Event, tag="lm.finished"):
     """A worker died while the call was out: the API may have been asked twice; it is booked once."""
 
 
-class LmFailed(Event, tag="lm.failed"):
+class LmFailed(Event, frozen=True, tag="lm.failed"):
     """The call failed for good, after its retries. Code in the sandbox sees `Error: ...`."""
 
     node: int
@@ -227,7 +227,7 @@ class LmFailed(Event, tag="lm.failed"):
 # Cells and sub-calls ------------------------------------------------------------------------------------------------
 
 
-class CellStarted(Event, tag="cell.started"):
+class CellStarted(Event, frozen=True, tag="cell.started"):
     """`attempt` > 1: the cell runs again after its sandbox was lost; what it printed before is replaced."""
 
     node: int
@@ -237,7 +237,7 @@ class CellStarted(Event, tag="cell.started"):
     attempt: int = 1
 
 
-class CellOutput(Event, tag="cell.output"):
+class CellOutput(Event, frozen=True, tag="cell.output"):
     """stream: `stdout` or `stderr`. `late`: written after the cell had ended, by what it left running."""
 
     node: int
@@ -248,7 +248,7 @@ class CellOutput(Event, tag="cell.output"):
     late: bool = False
 
 
-class CellFinished(Event, tag="cell.finished"):
+class CellFinished(Event, frozen=True, tag="cell.finished"):
     """status as in the runner protocol: `ok`, `error`, `interrupted`, `timeout`, `killed`."""
 
     node: int
@@ -264,7 +264,7 @@ class CellFinished(Event, tag="cell.finished"):
     answered: bool = False
 
 
-class SubcallOpened(Event, tag="subcall.opened"):
+class SubcallOpened(Event, frozen=True, tag="subcall.opened"):
     """Code made a call. kind: `llm` or `rlm`; `count` prompts; `batch` when it was a `_batched` call."""
 
     node: int
@@ -276,7 +276,7 @@ class SubcallOpened(Event, tag="subcall.opened"):
     batch: bool = False
 
 
-class SubcallClosed(Event, tag="subcall.closed"):
+class SubcallClosed(Event, frozen=True, tag="subcall.closed"):
     """All prompts of the call are answered; `failed` of them with an error."""
 
     node: int
@@ -289,7 +289,7 @@ class SubcallClosed(Event, tag="subcall.closed"):
 # Others -------------------------------------------------------------------------------------------------------------
 
 
-class SnapshotTaken(Event, tag="snapshot.taken"):
+class SnapshotTaken(Event, frozen=True, tag="snapshot.taken"):
     """State of the node's sandbox saved at the end of a step."""
 
     node: int
@@ -299,7 +299,7 @@ class SnapshotTaken(Event, tag="snapshot.taken"):
     size_bytes: int = 0
 
 
-class LimitHit(Event, tag="limit.hit"):
+class LimitHit(Event, frozen=True, tag="limit.hit"):
     """limit: name in `Limits`. `used` and `allowed` in the limit's own unit, which its name carries."""
 
     limit: str
@@ -310,7 +310,7 @@ class LimitHit(Event, tag="limit.hit"):
     partial: Text | None = None
 
 
-class Compaction(Event, tag="compaction"):
+class Compaction(Event, frozen=True, tag="compaction"):
     """The node's conversation was replaced by its first messages and `summary`."""
 
     node: int
@@ -320,7 +320,7 @@ class Compaction(Event, tag="compaction"):
     after_tokens: int = 0
 
 
-class Log(Event, tag="log"):
+class Log(Event, frozen=True, tag="log"):
     """level: `info`, `warning`, `error`."""
 
     level: str
@@ -329,7 +329,7 @@ class Log(Event, tag="log"):
     step: int | None = None
 
 
-class Gap(Event, tag="gap"):
+class Gap(Event, frozen=True, tag="gap"):
     """Something is missing here and is known to be missing, with the reason."""
 
     reason: str
@@ -375,7 +375,8 @@ def encode_event(event: Event) -> bytes:
 
 def decode_event(data: bytes | str) -> AnyEvent:
     """Raises `msgspec.ValidationError` on an unknown type: a log we cannot read in full is not shown as if we could."""
-    return _decoder.decode(data)
+    event: AnyEvent = _decoder.decode(data)
+    return event
 
 
 def wire_text(seq: int, at_ms: int, data: str) -> str:

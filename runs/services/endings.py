@@ -86,7 +86,7 @@ def stop_nodes(changes: SessionTransaction, nodes: list[Node], status: str, erro
 
 def sandbox_ms(node: Node) -> int:
     """How long the node's present sandbox has been running."""
-    record = SandboxRecord.objects.filter(uuid=node.sandbox_uuid).first()
+    record = SandboxRecord.objects.filter(ref=node.sandbox_ref).first() if node.sandbox_ref else None
     return int((timezone.now() - record.created_at).total_seconds() * 1000) if record else 0
 
 

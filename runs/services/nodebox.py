@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from queue import Empty, SimpleQueue
+from typing import Literal, TypeVar
 from uuid import uuid4
 
 import msgspec
@@ -27,13 +28,15 @@ from sandboxes import aio
 from sandboxes import services as sandbox_services
 from sandboxes.contract import Sandbox, SandboxInfo, Spec
 from sandboxes.errors import NotFound, SandboxError, StreamLost
-from sandboxes.frames import ContextFile, RunnerFrame, State, Tool
+from sandboxes.frames import ContextFile, RunnerError, RunnerFrame, Setup, SetupDone, State, Tool
 
 logger = logging.getLogger(__name__)
 
 SETUP_TIMEOUT_S = 120.0
 ATTACH_TIMEOUT_S = 30.0
-_SUFFIXES = {"text": "txt", "json": "json", "bytes": "bin"}
+ContextKind = Literal["text", "json", "bytes"]
+_KINDS: dict[str, ContextKind] = {"text": "text", "json": "json", "bytes": "bytes"}
+_SUFFIXES: dict[ContextKind, str] = {"text": "txt", "json": "json", "bytes": "bin"}
 T = TypeVar("T")
 
 
@@ -136,22 +139,41 @@ class NodeBox:
             Tool(name=tool.name, source=tool.source, value=_raw(tool.value), description=tool.description)
             for tool in self.config.tools
         ]
-        done = link.setup(
-            "setup",
-            contexts=[ContextFile(path, kind)],
-            tools=tools,
-            max_output_bytes=self.config.limits.cell_output_bytes,
-            timeout_s=SETUP_TIMEOUT_S,
-        )
+        frames: SimpleQueue[RunnerFrame | SandboxError] = SimpleQueue()
+        with self.diverted(frames.put):
+            link.setup(
+                Setup(
+                    id="setup",
+                    contexts=[ContextFile(path, kind)],
+                    tools=tools,
+                    max_output_bytes=self.config.limits.cell_output_bytes,
+                )
+            )
+            done = self._await_setup(frames)
         if done.error is not None:
             raise ContextRefused(f"{done.error.type}: {done.error.message}")
 
-    def _upload_context(self, sandbox: Sandbox) -> tuple[str, str]:
+    def _await_setup(self, frames: SimpleQueue[RunnerFrame | SandboxError]) -> SetupDone:
+        while True:
+            try:
+                frame = frames.get(timeout=SETUP_TIMEOUT_S)
+            except Empty:
+                raise StreamLost("the sandbox did not load the context in time", resumable=False) from None
+            if isinstance(frame, SandboxError):
+                raise frame
+            if not isinstance(frame, State):
+                self.seen_seq = max(self.seen_seq, frame.seq)
+            if isinstance(frame, SetupDone):
+                return frame
+            if isinstance(frame, RunnerError):
+                raise ContextRefused(f"{frame.code}: {frame.message}")
+
+    def _upload_context(self, sandbox: Sandbox) -> tuple[str, ContextKind]:
+        kind: ContextKind = "text"
+        sha256 = self.node.prompt_sha256
         if self.node.parent_id is None:
             context: Context = self.node.session.context
-            sha256, kind = context.sha256, context.kind
-        else:
-            sha256, kind = self.node.prompt_sha256, "text"
+            kind, sha256 = _KINDS[context.kind], context.sha256
         path = f".rlm/context-0.{_SUFFIXES[kind]}"
         aio.run(sandbox.put_file(path, str(_host_file(sha256))), timeout_s=SETUP_TIMEOUT_S)
         return path, kind
