@@ -41,7 +41,7 @@ class LocalProvider:
 
     def __init__(self, socket: str | Path = "", *, autostart: bool | None = None, pool: int | None = None) -> None:
         if autostart is None:
-            autostart = bool(socket) or not os.environ.get("RLMWEB_LOCAL_SANDBOX_SOCKET")
+            autostart = not os.environ.get("RLMWEB_LOCAL_SANDBOX_SOCKET")
         path = Path(socket) if socket else default_socket()
         self._client = ServiceClient(path, autostart=autostart, pool=pool)
 
