@@ -37,33 +37,55 @@ class NodeTask(msgspec.Struct, frozen=True, kw_only=True):
     system_prompt: str | None = None
     compaction: bool = True
 
+    @property
+    def recursive(self) -> bool:
+        """May this node open child nodes? If not, `rlm_query` is a plain LM call."""
+        return self.depth + 1 < self.limits.max_depth
+
 
 class NodeState(msgspec.Struct, kw_only=True):
     """Carried from step to step."""
 
+    turns: int = 0
+    """Turns of the model so far; a probe is a step but no turn."""
+    cells_run: int = 0
     consecutive_errors: int = 0
     compactions: int = 0
+    shown: int = 0
+    """Messages of the conversation that earlier steps have shown in the event log."""
     partial: str = ""
-    """The best answer so far: what a limit or a stop would report."""
+    """The answer so far: `answer["content"]` before it is ready. What a limit or a stop reports."""
+    probe: str = ""
+    """What the probe printed."""
     notes: dict[str, object] = {}
     """The profile's own memory."""
 
 
+class Stream(msgspec.Struct, kw_only=True):
+    """What the prompt needs of an output stream: head and tail, and its true length."""
+
+    head: str = ""
+    tail: str = ""
+    chars: int = 0
+
+
 class CellRecord(msgspec.Struct, kw_only=True):
-    """One cell of the step as far as it got. Output is what the prompt needs: head and tail, with its true size."""
+    """One cell of the step as far as it got."""
 
     code: str
     status: str = ""
     """Empty while it has not finished."""
     attempt: int = 1
-    stdout: str = ""
-    stderr: str = ""
-    output_chars: int = 0
+    stdout: Stream = msgspec.field(default_factory=Stream)
+    stderr: Stream = msgspec.field(default_factory=Stream)
     error_type: str = ""
     error_message: str = ""
     traceback: str = ""
     final: str | None = None
     variables: list[str] = []
+    opened: list[str] = []
+    """Sub-calls whose opening is on record."""
+    closed: list[str] = []
     built_in: bool = False
     """Made by the product (a probe), not by the model."""
 
@@ -73,6 +95,8 @@ class StepState(msgspec.Struct, kw_only=True):
 
     phase: str = "begin"
     reply: str = ""
+    final: str | None = None
+    """An answer that the reply gives in its text, taken once its cells have run."""
     cells: list[CellRecord] = []
     cell: int = 0
     """Number of the running cell, from 1; 0 before the first."""
