@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import shutil
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 from sandboxes.contract import INPUT_PREFIX
-from sandboxes.errors import AlreadyTerminated, CapacityUnavailable, ProviderUnavailable
+from sandboxes.errors import AlreadyTerminated, ProviderUnavailable
 from sandboxes.local import files
+from sandboxes.local.cgroups import Group
 from sandboxes.local.processes import process_tree
 from sandboxes.local.relay import RunnerLine
 from sandboxes.local.spec import BoxSpec
@@ -27,14 +27,15 @@ END_TIMEOUT_S = 2.0
 class Box:
     """A sandbox from its launch to the last trace of it. `end()` may be called any number of times."""
 
-    def __init__(self, tier: Tier, spec: BoxSpec, boxes_folder: Path, on_end: Callable[[Box], None]) -> None:
-        self.id = secrets.token_hex(8)
+    def __init__(self, tier: Tier, spec: BoxSpec, folder: Path, group: Group, on_end: Callable[[Box], None]) -> None:
+        self.id = folder.name
         self.tier = tier
         self.spec = spec
         self.created_at = time.time()
         self.expires_at = self.created_at + spec.lifetime_s
         self.end_reason = ""
-        self.folder = make_folder(boxes_folder / self.id)
+        self.folder = make_folder(folder)
+        self.group = group
         self._on_end = on_end
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ended = asyncio.Event()
@@ -62,9 +63,18 @@ class Box:
         try:
             await asyncio.wait_for(asyncio.shield(self._ready), READY_TIMEOUT_S)
             self._workspace = self.tier.open_workspace(self.launched)
+            background(self._confine())
         except (TimeoutError, OSError, ValueError, ProviderUnavailable) as error:
             await self.end("it did not start")
             raise ProviderUnavailable(f"the sandbox ({self.tier.name}) did not start: {error}") from error
+
+    async def _confine(self) -> None:
+        """Put its processes under the limits, then let the host's first line through: no code runs before."""
+        try:
+            await asyncio.to_thread(self.group.attach, self.processes())
+        except OSError as error:
+            await self.end(f"its limits could not be set: {error}")
+        self.line.open_gate()
 
     def _became_ready(self) -> None:
         if not self._ready.done():
@@ -74,9 +84,7 @@ class Box:
         if not self._ready.done():
             self._ready.set_exception(ProviderUnavailable("the runner ended before it was ready"))
         if not self.end_reason:
-            task = asyncio.ensure_future(self.end("the runner ended"))
-            _background.add(task)
-            task.add_done_callback(_background.discard)
+            background(self.end("the runner ended"))
 
     async def end(self, reason: str) -> None:
         """End everything in it and remove its traces."""
@@ -84,12 +92,14 @@ class Box:
             await self._ended.wait()
             return
         self.end_reason = reason
-        self.line.close()
-        if self.launched:
-            await self._end_process(self.launched)
-        self._clean()
-        self._ended.set()
-        self._on_end(self)
+        try:
+            self.line.close()
+            if self.launched:
+                await self._end_process(self.launched)
+        finally:
+            self._clean()
+            self._ended.set()
+            self._on_end(self)
 
     async def _end_process(self, launched: Launched) -> None:
         process = launched.process
@@ -108,6 +118,7 @@ class Box:
             close_quietly(self.launched.status_fd)
             self.launched.status_fd = -1
         shutil.rmtree(self.folder, ignore_errors=True)
+        background(asyncio.to_thread(self.group.remove))
 
     @property
     def alive(self) -> bool:
@@ -163,6 +174,12 @@ class Box:
         root, name = self._place(path)
         return files.read_file(root, name, offset=offset, max_bytes=max_bytes)
 
+    def trusted_processes(self) -> set[int]:
+        """The launcher and the supervisor, which run no code of a cell."""
+        if not self.launched:
+            return set()
+        return {self.launched.process.pid, self.tier.runner_pid(self.launched)}
+
     def processes(self) -> list[int]:
         """The host's numbers of all its processes."""
         if not self.launched or not self.alive:
@@ -171,7 +188,14 @@ class Box:
 
 
 _background: set[asyncio.Future[None]] = set()
-"""Tasks that nobody waits for; asyncio itself only holds weak references."""
+
+
+def background(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Start a task that nobody waits for; asyncio itself only holds weak references."""
+    task = asyncio.get_running_loop().create_task(coroutine)
+    _background.add(task)
+    task.add_done_callback(_background.discard)
+    return task
 
 
 async def _exited(pid: int, timeout_s: float) -> bool:
@@ -179,8 +203,8 @@ async def _exited(pid: int, timeout_s: float) -> bool:
     loop = asyncio.get_running_loop()
     try:
         descriptor = os.pidfd_open(pid)
-    except OSError as error:
-        raise CapacityUnavailable(f"cannot watch process {pid}: {error}") from error
+    except ProcessLookupError:
+        return True
     done: asyncio.Future[None] = loop.create_future()
     loop.add_reader(descriptor, _finish, done)
     try:

@@ -71,7 +71,7 @@ class Bubblewrap:
         words += ["--size", str(SHARED_MEMORY_BYTES), "--tmpfs", "/dev/shm"]
         return words
 
-    def launch(self, spec: BoxSpec, box_folder: Path, channel: int, argv: list[str] | None = None) -> Launched:
+    def launch(self, spec: BoxSpec, box_folder: Path, channel: int) -> Launched:
         incoming = make_folder(box_folder / "in")
         status_reader, status_writer = os.pipe()
         filter_fd = os.open(self._filter, os.O_RDONLY | os.O_CLOEXEC)
@@ -81,14 +81,14 @@ class Bubblewrap:
             *_workspace(spec, incoming),
             *_environment(spec),
             *("--seccomp", str(filter_fd), "--info-fd", str(status_writer), "--"),
-            *(argv or runner_command(self._setting, spec)),
+            *_runner_command(self._setting, spec),
         ]
         try:
             process = subprocess.Popen(
                 command,
                 stdin=channel,
                 stdout=channel,
-                stderr=subprocess.DEVNULL if argv is None else None,
+                stderr=subprocess.DEVNULL,
                 pass_fds=(filter_fd, status_writer),
                 env={},
                 cwd="/",
@@ -99,21 +99,20 @@ class Bubblewrap:
         finally:
             os.close(filter_fd)
             os.close(status_writer)
-        return Launched(process, status_reader, {"in": str(incoming)})
+        return Launched(process, status_reader, folders={"in": str(incoming)})
+
+    def runner_pid(self, launched: Launched) -> int:
+        if not launched.runner_pid:
+            launched.runner_pid = int(json.loads(os.read(launched.status_fd, 4096))["child-pid"])
+        return launched.runner_pid
 
     def open_workspace(self, launched: Launched) -> int:
         """Through /proc: the workspace is a memory file system that only the sandbox has mounted."""
-        pid = runner_pid(launched)
+        pid = self.runner_pid(launched)
         return os.open(f"/proc/{pid}/root{WORKSPACE}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def runner_pid(launched: Launched) -> int:
-    """The host's number of the first process in the sandbox."""
-    with open(launched.status_fd, "rb", closefd=False) as stream:
-        return int(json.loads(stream.read(4096))["child-pid"])
-
-
-def runner_command(setting: Setting, spec: BoxSpec) -> list[str]:
+def _runner_command(setting: Setting, spec: BoxSpec) -> list[str]:
     """Not `-I`: it would ignore `PYTHONHASHSEED`, and the environment is ours anyway."""
     return [
         *(setting.interpreter.executable, "-s", "-S", "-B", "/app/runner.pyc"),

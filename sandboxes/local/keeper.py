@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import secrets
 from pathlib import Path
 from typing import Any
 
-from sandboxes.errors import InvalidSpec, NotFound, SandboxError
+from sandboxes.errors import InvalidSpec, NotFound, ProviderUnavailable, SandboxError
 from sandboxes.local.box import Box
+from sandboxes.local.cgroups import Groups
 from sandboxes.local.pool import Pool
 from sandboxes.local.spec import BoxSpec
 from sandboxes.local.tiers import Tier, make_folder
@@ -17,12 +18,13 @@ REMEMBERED_ENDS = 1000
 
 
 class Keeper:
-    def __init__(self, tiers: dict[str, Tier], default: str, folder: Path, pool_size: int) -> None:
+    def __init__(self, tiers: dict[str, Tier], default: str, folder: Path, groups: Groups, pool_size: int) -> None:
         """`tiers` are those that passed the self-test; `default` names the strongest of them."""
         self.tiers = tiers
         self.default = default
         self.boxes: dict[str, Box] = {}
         self.pool = Pool(pool_size, BoxSpec(tier=default), self._start)
+        self.groups = groups
         self._folder = make_folder(folder / "boxes")
         self._by_key: dict[str, asyncio.Future[Box]] = {}
         self._ends: dict[str, str] = {}
@@ -52,7 +54,12 @@ class Keeper:
         tier = self.tiers.get(spec.tier or self.default)
         if tier is None:
             raise InvalidSpec(f"the tier {spec.tier!r} does not work on this machine; {', '.join(self.tiers)} does")
-        box = Box(tier, spec, self._folder, self._box_ended)
+        id = secrets.token_hex(8)
+        try:
+            group = self.groups.create(id, spec.memory_mb, spec.disk_mb, spec.max_processes)
+        except OSError as error:
+            raise ProviderUnavailable(f"no control group for the sandbox: {error}") from error
+        box = Box(tier, spec, self._folder / id, group, self._box_ended)
         self.boxes[box.id] = box
         try:
             await box.start()
@@ -65,16 +72,15 @@ class Keeper:
         """Raises `NotFound`, with the reason of the end while it is remembered."""
         box = self.boxes.get(id) if isinstance(id, str) else None
         if box is None or not box.alive:
-            reason = self._ends.get(str(id), "")
+            reason = box.end_reason if box else self._ends.get(str(id), "")
             raise NotFound(f"there is no sandbox {str(id)[:40]!r}" + (f": {reason}" if reason else ""))
         return box
 
     def list(self, labels: dict[str, str]) -> list[Box]:
-        return [
-            box
-            for box in self.boxes.values()
-            if box.alive and not self.pool.holds(box) and labels.items() <= box.spec.labels.items()
-        ]
+        return [box for box in self.in_use() if labels.items() <= box.spec.labels.items()]
+
+    def in_use(self) -> list[Box]:
+        return [box for box in self.boxes.values() if box.alive and not self.pool.holds(box)]
 
     def _box_ended(self, box: Box) -> None:
         self.boxes.pop(box.id, None)
@@ -87,22 +93,6 @@ class Keeper:
         self._ends[box.id] = box.end_reason
         while len(self._ends) > REMEMBERED_ENDS:
             del self._ends[next(iter(self._ends))]
-
-    async def watch(self) -> None:
-        """End sandboxes that passed one of their limits. Runs until cancelled."""
-        while True:
-            await asyncio.sleep(0.25)
-            for box in list(self.boxes.values()):
-                reason = "" if self.pool.holds(box) else self._passed_limit(box)
-                if reason:
-                    await box.end(reason)
-
-    def _passed_limit(self, box: Box) -> str:
-        if time.time() > box.expires_at:
-            return f"its lifetime of {box.spec.lifetime_s} s is over"
-        if time.monotonic() - box.line.last_traffic > box.spec.idle_s:
-            return f"it was idle for {box.spec.idle_s} s"
-        return ""
 
     async def close(self) -> None:
         await self.pool.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
 
 def children(pid: int) -> list[int]:
     found: list[int] = []
@@ -27,8 +29,21 @@ def process_tree(pid: int) -> list[int]:
 
 
 def resident_bytes(pids: list[int]) -> int:
+    """Resident memory of the processes; shared pages count once for each (RSS)."""
+    return sum(_rss_bytes(pid) for pid in pids)
+
+
+def proportional_bytes(pids: list[int]) -> int:
     """Memory of the processes, shared pages divided among them (PSS)."""
     return sum(_pss_bytes(pid) for pid in pids)
+
+
+def _rss_bytes(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as stream:
+            return int(stream.read().split()[1]) * PAGE_BYTES
+    except (OSError, IndexError):
+        return 0  # ended
 
 
 def _pss_bytes(pid: int) -> int:

@@ -9,10 +9,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from sandboxes.contract import MAX_LINE_BYTES
 
 HIGH_WATER_BYTES = 1024 * 1024
+
+
+class HostLine(Protocol):
+    """Where a runner's bytes go: a client's connection, or the self-test."""
+
+    def send(self, data: bytes) -> None: ...
+
+    def pause(self) -> None:
+        """Send the runner no more for now."""
+
+    def resume(self) -> None: ...
+
+    def drop(self) -> None:
+        """It is no longer the host."""
 
 
 class RunnerLine(asyncio.Protocol):
@@ -20,20 +35,27 @@ class RunnerLine(asyncio.Protocol):
 
     def __init__(self, on_ready: Callable[[], None], on_closed: Callable[[], None]) -> None:
         self.transport: asyncio.Transport | None = None
-        self.client: ClientLine | None = None
+        self.client: HostLine | None = None
         self.last_traffic = time.monotonic()
         self._on_ready = on_ready
         self._on_closed = on_closed
         self._ready = False
         self._at_line_start = True
         self._skip_to_line_start = False
+        self._gated: list[bytes] | None = []
+
+    def open_gate(self) -> None:
+        """Let what clients sent so far through, and all that follows."""
+        gated, self._gated = self._gated or [], None
+        for data in gated:
+            self.send(data)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         transport.set_write_buffer_limits(HIGH_WATER_BYTES)
         self.transport = transport
 
-    def attach(self, client: ClientLine) -> None:
+    def attach(self, client: HostLine) -> None:
         """Make `client` the host; an older one is let go."""
         if self.client:
             self.client.drop()
@@ -41,7 +63,7 @@ class RunnerLine(asyncio.Protocol):
         self._skip_to_line_start = not self._at_line_start
         self.resume()
 
-    def detach(self, client: ClientLine) -> None:
+    def detach(self, client: HostLine) -> None:
         if self.client is client:
             self.client = None
             self.resume()
@@ -60,7 +82,9 @@ class RunnerLine(asyncio.Protocol):
 
     def send(self, data: bytes) -> None:
         self.last_traffic = time.monotonic()
-        if self.transport:
+        if self._gated is not None:
+            self._gated.append(data)
+        elif self.transport:
             self.transport.write(data)
 
     def pause_writing(self) -> None:

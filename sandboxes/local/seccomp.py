@@ -39,8 +39,12 @@ OUTSIDE = (
     "chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat", "utime", "utimes",
     "futimesat", "utimensat", "setxattr", "lsetxattr", "fsetxattr", "setxattrat", "removexattr", "lremovexattr",
     "fremovexattr", "removexattrat", "file_setattr", "shmget", "msgget", "semget", "mq_open",
+    "inotify_add_watch", "fanotify_mark", "setpriority", "ioprio_set",
 )  # fmt: skip
 """Refused where the host's files and IPC objects are in reach of names: Landlock does not cover these calls."""
+
+OWN_ONLY = ("prlimit64", "sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr")
+"""Where the host's processes are in reach of numbers: allowed on the calling process (number 0) only."""
 
 SIGNALS = (
     "kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal", "setsid", "setpgid",
@@ -61,9 +65,9 @@ def _return_errno(number: int) -> Instruction:
     return (_RETURN, 0, 0, _ERRNO | number)
 
 
-def assemble(denied: Iterable[str], *, local_sockets_only: bool = False, machine: str = "") -> bytes:
-    """The filter for `machine` (this one when empty). `local_sockets_only`: `socket` is refused altogether; pipes and
-    `socketpair` remain. Raises `KeyError` for an architecture or a call that the tables do not know."""
+def assemble(denied: Iterable[str], *, own_only: Iterable[str] = (), machine: str = "") -> bytes:
+    """The filter for `machine` (this one when empty): `denied` calls fail with EPERM, `own_only` ones unless their
+    first argument is 0. Raises `KeyError` for an architecture or a call that the tables do not know."""
     machine = machine or platform.machine()
     table = _TABLES[machine]
     program: list[Instruction] = [
@@ -76,13 +80,16 @@ def assemble(denied: Iterable[str], *, local_sockets_only: bool = False, machine
         program += [(_JUMP_AT_LEAST, 0, 1, _X32_BIT), (_RETURN, 0, 0, _KILL_PROCESS)]
     # The flags of clone3 are behind a pointer, out of reach of a filter; without it the C library uses clone.
     program += [(_JUMP_EQUAL, 0, 1, table["clone3"]), _return_errno(errno.ENOSYS)]
-    known = {name for every in _TABLES.values() for name in every}
-    names = [*denied, "socket"] if local_sockets_only else list(denied)
-    for name in names:
-        if name not in known:
-            raise KeyError(name)
-        if name in table:  # the others are not there on this architecture
-            program += [(_JUMP_EQUAL, 0, 1, table[name]), _return_errno(errno.EPERM)]
+    for number in _numbers(table, denied):
+        program += [(_JUMP_EQUAL, 0, 1, number), _return_errno(errno.EPERM)]
+    for number in _numbers(table, own_only):
+        program += [
+            (_JUMP_EQUAL, 0, 4, number),
+            (_LOAD, 0, 0, _FIRST_ARGUMENT),
+            (_JUMP_EQUAL, 1, 0, 0),
+            _return_errno(errno.EPERM),
+            (_RETURN, 0, 0, _ALLOW),
+        ]
     program += [
         (_JUMP_EQUAL, 0, 3, table["clone"]),
         (_LOAD, 0, 0, _FIRST_ARGUMENT),
@@ -93,6 +100,15 @@ def assemble(denied: Iterable[str], *, local_sockets_only: bool = False, machine
     return b"".join(struct.pack("<HBBI", *instruction) for instruction in program)
 
 
+def _numbers(table: dict[str, int], names: Iterable[str]) -> list[int]:
+    """Numbers of the calls that exist on this architecture."""
+    known = {name for every in _TABLES.values() for name in every}
+    for name in (wanted := list(names)):
+        if name not in known:
+            raise KeyError(name)
+    return [table[name] for name in wanted if name in table]
+
+
 def namespaced_filter() -> bytes:
     """For a sandbox with namespaces of its own."""
     return assemble(KERNEL)
@@ -100,7 +116,7 @@ def namespaced_filter() -> bytes:
 
 def landlock_filter() -> bytes:
     """For a sandbox on the host's file tree and network."""
-    return assemble((*KERNEL, *OUTSIDE), local_sockets_only=True)
+    return assemble((*KERNEL, *OUTSIDE, "socket"), own_only=OWN_ONLY)
 
 
 def repl_filter() -> bytes:

@@ -42,6 +42,8 @@ X86_64 = {
     "clock_adjtime": 305, "setns": 308, "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312,
     "finit_module": 313, "kexec_file_load": 320, "bpf": 321, "userfaultfd": 323, "adjtimex": 159,
     "modify_ldt": 154, "mknod": 133, "mknodat": 259, "shmget": 29, "msgget": 68, "semget": 64, "mq_open": 240,
+    "inotify_add_watch": 254, "fanotify_mark": 301, "setpriority": 141, "ioprio_set": 251, "prlimit64": 302,
+    "sched_setaffinity": 203, "sched_setscheduler": 144, "sched_setparam": 142, "sched_setattr": 314,
 }  # fmt: skip
 
 AARCH64 = {
@@ -57,5 +59,7 @@ AARCH64 = {
     "fanotify_init": 262, "name_to_handle_at": 264, "open_by_handle_at": 265, "clock_adjtime": 266, "setns": 268,
     "process_vm_readv": 270, "process_vm_writev": 271, "kcmp": 272, "finit_module": 273, "kexec_file_load": 294,
     "bpf": 280, "userfaultfd": 282, "adjtimex": 171, "mknodat": 33, "shmget": 194, "msgget": 186, "semget": 190,
-    "mq_open": 180,
+    "mq_open": 180, "inotify_add_watch": 27, "fanotify_mark": 263, "setpriority": 140, "ioprio_set": 30,
+    "prlimit64": 261, "sched_setaffinity": 122, "sched_setscheduler": 119, "sched_setparam": 118,
+    "sched_setattr": 274,
 }  # fmt: skip

@@ -19,6 +19,7 @@ class Launched:
     process: subprocess.Popen[bytes]
     status_fd: int = -1
     """Where the launcher says the host's number of the runner process, or -1 when it is `process` itself."""
+    runner_pid: int = 0
     folders: dict[str, str] = field(default_factory=dict)
 
 
@@ -43,8 +44,11 @@ class Tier(Protocol):
     def why_not(self) -> str:
         """Why this tier cannot work here, found cheaply; empty when it may."""
 
-    def launch(self, spec: BoxSpec, box_folder: Path, channel: int, argv: list[str] | None = None) -> Launched:
-        """Start the runner (or `argv`) with `channel` as its standard input and output."""
+    def launch(self, spec: BoxSpec, box_folder: Path, channel: int) -> Launched:
+        """Start the runner with `channel` as its standard input and output."""
+
+    def runner_pid(self, launched: Launched) -> int:
+        """The host's number of the supervisor."""
 
     def open_workspace(self, launched: Launched) -> int:
         """A descriptor of the workspace as the sandbox sees it."""

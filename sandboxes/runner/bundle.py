@@ -12,6 +12,7 @@ from pathlib import Path
 
 PARTS = (
     "wire",
+    "protect",
     "framelog",
     "output",
     "process",

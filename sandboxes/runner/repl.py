@@ -10,6 +10,7 @@ import sys
 
 from sandboxes.runner.namespace import Names
 from sandboxes.runner.process import HIGH_DESCRIPTOR
+from sandboxes.runner.protect import die_with_parent, show_process
 from sandboxes.runner.queries import Control, Queries
 from sandboxes.runner.wire import Spool, clean, clip
 
@@ -118,6 +119,7 @@ class Repl:
         self.spool = Spool(options.workspace, "v")
         self.interruptible = False
         self.interrupted = False
+        self.sources: dict[str, str] = {}
 
     def serve(self) -> None:
         _signal.signal(_signal.SIGINT, self._on_interrupt)
@@ -190,10 +192,17 @@ class Repl:
         return report
 
     def _run(self, code: str, name: str) -> None:
-        import linecache  # where tracebacks look for the lines
-
-        linecache.cache[name] = (len(code), None, code.splitlines(True), name)
+        self.sources[name] = code
+        self._show_sources()
         exec(compile(code, name, "exec", dont_inherit=True), self.names.values)
+
+    def _show_sources(self) -> None:
+        """Let tracebacks find the lines of cells, once somebody has loaded what makes tracebacks."""
+        linecache = sys.modules.get("linecache")
+        if linecache is not None:
+            for name, code in self.sources.items():
+                linecache.cache[name] = (len(code), None, code.splitlines(True), name)
+            self.sources.clear()
 
     def _after_code(self) -> None:
         if os.getpid() != self.pid:
@@ -210,6 +219,9 @@ class Repl:
                 report[name] = self.spool.payload(clean(str(value)))
 
     def _error(self, error: BaseException) -> dict[str, str]:
+        import linecache  # noqa: F401  # for the sources
+
+        self._show_sources()
         try:
             message = str(error)
         except Exception:
@@ -270,6 +282,8 @@ def _die_first() -> None:
 
 def run_repl(control: int, options: Options) -> None:
     """The main program of the REPL process."""
+    die_with_parent()
+    show_process()
     _die_first()
     options.confine_repl()
     _limit_resources(options)

@@ -1,0 +1,178 @@
+"""Control groups for memory and processes, where this machine lets us make them; version 2 or version 1.
+
+Without them the watchdog in `watch.py` counts memory and processes itself, a few times a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Protocol
+
+MOUNT = Path("/sys/fs/cgroup")
+MIB = 1024 * 1024
+SUPERVISOR_MB = 64
+"""Allowance for the supervisor and the launcher, on top of the memory and the workspace of the code."""
+SPARE_PROCESSES = 4
+REMOVE_TIMEOUT_S = 2.0
+log = logging.getLogger("rlmweb.sandbox")
+
+
+class Group(Protocol):
+    """The control group of one sandbox."""
+
+    def attach(self, pids: list[int]) -> None:
+        """Move processes in; what they start later is in it too. May take some 20 ms: the kernel waits for all CPUs."""
+
+    def remove(self) -> None:
+        """Remove it once its processes are gone."""
+
+
+class Groups(Protocol):
+    name: str
+
+    def create(self, box: str, memory_mb: int, disk_mb: int, processes: int) -> Group: ...
+
+
+class _Folders:
+    """The folders of one sandbox: one in version 2, one per controller in version 1."""
+
+    def __init__(self, folders: list[Path]) -> None:
+        self._folders = folders
+
+    def attach(self, pids: list[int]) -> None:
+        for folder in self._folders:
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    _write(folder / "cgroup.procs", pid)
+
+    def remove(self) -> None:
+        deadline = time.monotonic() + REMOVE_TIMEOUT_S
+        for folder in self._folders:
+            while not _try_remove(folder) and time.monotonic() < deadline:
+                time.sleep(0.01)  # its last process is still ending
+
+
+class VersionTwo:
+    name = "cgroup v2"
+
+    def __init__(self, base: Path) -> None:
+        self._base = base
+
+    def create(self, box: str, memory_mb: int, disk_mb: int, processes: int) -> Group:
+        folder = self._base / f"rlmweb-{box}"
+        folder.mkdir()
+        _write(folder / "memory.max", (memory_mb + disk_mb + SUPERVISOR_MB) * MIB)
+        with contextlib.suppress(FileNotFoundError):
+            _write(folder / "memory.swap.max", 0)
+        _write(folder / "pids.max", processes + SPARE_PROCESSES)
+        return _Folders([folder])
+
+
+class VersionOne:
+    name = "cgroup v1"
+
+    def __init__(self, memory: Path, pids: Path) -> None:
+        self._memory = memory
+        self._pids = pids
+
+    def create(self, box: str, memory_mb: int, disk_mb: int, processes: int) -> Group:
+        memory, pids = self._memory / f"rlmweb-{box}", self._pids / f"rlmweb-{box}"
+        memory.mkdir()
+        pids.mkdir()
+        _write(memory / "memory.limit_in_bytes", (memory_mb + disk_mb + SUPERVISOR_MB) * MIB)
+        _write(pids / "pids.max", processes + SPARE_PROCESSES)
+        return _Folders([memory, pids])
+
+
+class NoGroup:
+    def attach(self, pids: list[int]) -> None:
+        pass
+
+    def remove(self) -> None:
+        pass
+
+
+class NoGroups:
+    """Nothing to be had: the watchdog does it alone."""
+
+    name = ""
+
+    def create(self, box: str, memory_mb: int, disk_mb: int, processes: int) -> Group:
+        return NoGroup()
+
+
+def find_groups() -> Groups:
+    """The best that can be used here, tried out by making one."""
+    own = _own_paths()
+    for candidate in (_version_two(own), _version_one(own)):
+        if candidate is None:
+            continue
+        try:
+            candidate.create(f"probe-{os.getpid()}", 64, 1, 16).remove()
+            return candidate
+        except OSError as error:
+            log.info("%s cannot be used: %s", candidate.name, error)
+    return NoGroups()
+
+
+def _own_paths() -> dict[str, str]:
+    """This process's path by controller; version 2 has the empty name."""
+    paths = {}
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            paths.update(dict.fromkeys(controllers.split(","), path))
+    return paths
+
+
+def _version_two(own: dict[str, str]) -> Groups | None:
+    """Our own group, if memory and process limits can be given to groups below it.
+
+    Version 2 allows that only for a group without processes, so we first move to a leaf of our own.
+    """
+    if "" not in own or not (MOUNT / "cgroup.controllers").exists():
+        return None
+    base = MOUNT / own[""].lstrip("/")
+    if base == MOUNT or not os.access(base / "cgroup.procs", os.W_OK):
+        return None
+    try:
+        if not {"memory", "pids"} <= set((base / "cgroup.controllers").read_text().split()):
+            return None
+        leaf = base / "rlmweb-service"
+        leaf.mkdir(exist_ok=True)
+        _write(leaf / "cgroup.procs", os.getpid())
+        _write(base / "cgroup.subtree_control", "+memory +pids")
+    except OSError as error:
+        log.info("cgroup v2 is not delegated to this service: %s", error)
+        return None
+    return VersionTwo(base)
+
+
+def _version_one(own: dict[str, str]) -> Groups | None:
+    places = []
+    for controller in ("memory", "pids"):
+        nested = MOUNT / controller / own.get(controller, "").lstrip("/")
+        place = nested if nested.is_dir() else MOUNT / controller
+        if not (place / "cgroup.procs").exists() or not os.access(place, os.W_OK):
+            return None
+        places.append(place)
+    return VersionOne(*places)
+
+
+def _write(path: Path, value: int | str) -> None:
+    with open(path, "w") as stream:
+        stream.write(str(value))
+
+
+def _try_remove(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
