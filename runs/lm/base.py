@@ -68,11 +68,15 @@ class LmRequest:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The API's own counts; None where it gives none. `reported_cost_usd` only where the API itself prices the call."""
+    """The API's own counts; None where it gives none. `reported_cost_usd` only where the API itself prices the call.
+
+    `input_tokens` are all of them; `cached_input_tokens` (read from a cache) and `cache_write_tokens` are among them.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
     reported_cost_usd: float | None = None
 
 

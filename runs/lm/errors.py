@@ -1,8 +1,8 @@
 """Errors of language-model calls.
 
-    LmError
-      LmAuthFailed  LmBadRequest  LmContextTooLong  LmRefusedAddress  LmUnknownModel
-      LmRateLimited  LmUnavailable  LmTimeout  LmMalformedReply  LmBudgetExceeded
+LmError
+  LmAuthFailed  LmBadRequest  LmContextTooLong  LmOutOfCredit  LmRefusedAddress  LmUnknownModel
+  LmRateLimited  LmUnavailable  LmTimeout  LmMalformedReply
 """
 
 from __future__ import annotations
@@ -12,9 +12,16 @@ class LmError(Exception):
     """The language model did not answer."""
 
     retryable = False
+    retry_after_s: float | None = None
+    """How long the endpoint asks to wait, where it says so."""
 
     def __init__(
-        self, message: str | None = None, *, status: int | None = None, attempts: int = 1, request_id: str = ""
+        self,
+        message: str | None = None,
+        *,
+        status: int | None = None,
+        attempts: int = 1,
+        request_id: str = "",
     ) -> None:
         super().__init__(message or (self.__doc__ or "").strip())
         self.status = status
@@ -32,6 +39,10 @@ class LmBadRequest(LmError):
 
 class LmContextTooLong(LmBadRequest):
     """The prompt is longer than the model's window."""
+
+
+class LmOutOfCredit(LmError):
+    """The account at the endpoint has no credit or quota left."""
 
 
 class LmUnknownModel(LmError):

@@ -1,7 +1,7 @@
 """Retries with exponential back-off, shared by every client. The SDKs' own retries are switched off.
 
-Only errors that say `retryable` are tried again. Retry-After of the endpoint is obeyed when it fits into the deadline; otherwise
-the error is raised at once, because waiting would be in vain.
+Only errors that say `retryable` are tried again. Retry-After of the endpoint is obeyed when it fits into the
+deadline; otherwise the error is raised at once, because waiting would be in vain.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from runs.lm.base import LmReply
-from runs.lm.errors import LmBadRequest, LmError, LmRateLimited, LmTimeout
+from runs.lm.errors import LmBadRequest, LmError, LmTimeout
 
 Attempt = Callable[[int], Awaitable[LmReply]]
 """One try; its argument counts from 1. Raises `LmError`."""
@@ -35,7 +35,8 @@ class RetryPolicy:
     deadline_s: float = 900.0
 
     def delay_s(self, attempt: int, draw: float) -> float:
-        """Full jitter: anywhere from half to all of the doubled delay, so that parallel calls do not come back together."""
+        """Full jitter: anywhere from half to all of the doubled delay, so that parallel calls do not come
+        back together."""
         ceiling = min(self.max_delay_s, self.first_delay_s * 2.0 ** (attempt - 1))
         return ceiling * (0.5 + draw / 2)
 
@@ -68,7 +69,8 @@ async def with_retries(
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> LmReply:
-    """Try until a reply, an error that is not `retryable`, the last attempt or the deadline; the last error is raised."""
+    """Try until a reply, an error that is not `retryable`, the last attempt or the deadline; the last error
+    is raised."""
     give_up_at = clock() + policy.deadline_s
     for number in range(1, policy.max_attempts + 1):
         try:
@@ -78,7 +80,7 @@ async def with_retries(
             if not error.retryable or number == policy.max_attempts:
                 raise
             delay_s = policy.delay_s(number, draw())
-            if isinstance(error, LmRateLimited) and error.retry_after_s is not None:
+            if error.retry_after_s is not None:
                 delay_s = max(delay_s, error.retry_after_s)
             if clock() + delay_s >= give_up_at:
                 raise
@@ -97,7 +99,8 @@ async def _bounded(attempt: Attempt, number: int, timeout_s: float) -> LmReply:
 
 
 def retry_after_s(headers: Mapping[str, str], *, now: Callable[[], float] = time.time) -> float | None:
-    """Seconds to wait from `retry-after-ms` or `Retry-After` (seconds or an HTTP date); None where there is neither."""
+    """Seconds to wait from `retry-after-ms` or `Retry-After` (seconds or an HTTP date); None where there is
+    neither."""
     millis = _number(headers.get("retry-after-ms"))
     if millis is not None:
         return max(0.0, millis / 1000)

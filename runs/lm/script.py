@@ -6,8 +6,8 @@
                {"when": {"kind": "leaf", "share": 0.1}, "fault": "429", "fault_attempts": 2, "reply": "late"}],
      "default": {"reply": "FINAL(nothing to do)"}}
 
-The first rule that fits wins. In a reply `{step}`, `{node}`, `{depth}`, `{index}`, `{key}`, `{prompt}`, `{last_output}` and
-`{quote}` stand for facts of the call (see `Facts`); all other braces stay as they are.
+The first rule that fits wins. In a reply `{step}`, `{node}`, `{depth}`, `{index}`, `{key}`, `{prompt}`, `{last_output}`
+and `{quote}` stand for facts of the call (see `Facts`); all other braces stay as they are.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Rule(Then, frozen=True, forbid_unknown_fields=True):
 
 
 class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`ledger` names a file in the installation's ledger folder, where each call appends one line (see `runs.lm.ledger`)."""
+    """`ledger` names a file in the installation's ledger folder; each call appends a line (see `runs.lm.ledger`)."""
 
     rules: Annotated[list[Rule], msgspec.Meta(max_length=MOST_RULES)] = []
     default: Then | None = None
@@ -116,7 +116,7 @@ def parse_script(plain: object) -> Script:
 
 @dataclass(frozen=True)
 class Facts:
-    """One call as rules see it. Node, step and index are read from the request's key `.../node/step/cell/subcall/index`."""
+    """One call as rules see it. Node, step and index come from the request's key `.../node/step/cell/subcall/index`."""
 
     request: LmRequest
 

@@ -36,9 +36,7 @@ FAULTS: dict[str, Callable[[Then], LmError]] = {
     "400": lambda then: LmBadRequest("scripted fault: the endpoint refused the request", status=400),
     "401": lambda then: LmAuthFailed("scripted fault: the endpoint refused the key", status=401),
     "404": lambda then: LmUnknownModel("scripted fault: no such model", status=404),
-    "429": lambda then: LmRateLimited(
-        "scripted fault: slow down", retry_after_s=then.retry_after_s, status=429
-    ),
+    "429": lambda then: LmRateLimited("scripted fault: slow down", retry_after_s=then.retry_after_s, status=429),
     "500": lambda then: LmUnavailable("scripted fault: internal error", status=500),
     "503": lambda then: LmUnavailable("scripted fault: overloaded", status=503),
     "context": lambda then: LmContextTooLong("scripted fault: the prompt is too long", status=400),
@@ -106,11 +104,7 @@ class ScriptedClient:
         return then.reply[int(self._draw(facts, "reply") * len(then.reply))]
 
     def _latency_ms(self, facts: Facts, then: Then) -> float:
-        return (
-            then.latency_ms + then.jitter_ms * self._draw(facts, "jitter")
-            if then.jitter_ms
-            else then.latency_ms
-        )
+        return then.latency_ms + then.jitter_ms * self._draw(facts, "jitter") if then.jitter_ms else then.latency_ms
 
     def _fails(self, facts: Facts, then: Then, attempt: int) -> bool:
         if then.fault is None or (then.fault_attempts is not None and attempt > then.fault_attempts):
@@ -122,9 +116,7 @@ class ScriptedClient:
 
     def _draw(self, facts: Facts, what: str) -> float:
         """A number in [0, 1) that depends on seed, key and purpose only."""
-        digest = hashlib.blake2b(
-            f"{self._script.seed}\n{facts.request.key}\n{what}".encode(), digest_size=7
-        ).digest()
+        digest = hashlib.blake2b(f"{self._script.seed}\n{facts.request.key}\n{what}".encode(), digest_size=7).digest()
         return int.from_bytes(digest, "big") / 2**56
 
 

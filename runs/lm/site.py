@@ -10,8 +10,8 @@ from pathlib import Path
 class Site:
     """`allowed_hosts`: model endpoints besides the vendors' own (`host`, `host:port`, `*.host`).
 
-    `data_dir`: where the embedded model keeps its weights and its endpoint file. `ledger_dir`: where scripted models may
-    keep ledgers; None, the default, means nowhere.
+    `data_dir`: where the embedded model keeps its weights and its endpoint file. `ledger_dir`: where scripted models
+    may keep ledgers; None, the default, means nowhere.
     """
 
     allowed_hosts: tuple[str, ...] = ()

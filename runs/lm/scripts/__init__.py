@@ -1,4 +1,4 @@
-"""Built-in scripts by name: `scripted:tour` and those that tests and benchmarks use. Each module says what it is for."""
+"""Built-in scripts by name: `scripted:tour` and those of tests and benchmarks. Each module says what it is for."""
 
 from __future__ import annotations
 

@@ -43,16 +43,14 @@ single = int(llm_query("step {{step}} alone"))
 total = globals().get("total", 0) + sum(int(reply) for reply in replies) + single
 print(total)
 """
-    leaf = Rule(
-        when=When(kind="leaf"), reply="{index}", latency_ms=options.latency_ms, jitter_ms=options.jitter_ms
-    )
+    leaf = Rule(when=When(kind="leaf"), reply="{index}", latency_ms=options.latency_ms, jitter_ms=options.jitter_ms)
     last = Rule(when=When(kind="turn", step=options.steps), reply=cell(work + answer("total")))
     rules = [leaf, last, Rule(when=When(kind="turn"), reply=cell(work))]
     return Script(rules=rules, default=Then(reply="(scripted)"), title="Many leaf calls", **fields(options))
 
 
 class Flaky(ManyLeaves, frozen=True):
-    """`many_leaves` at an endpoint where each kind of passing fault hits `rate` of the calls, `attempts` times in a row."""
+    """`many_leaves` where each kind of passing fault hits `rate` of the calls, `attempts` times in a row."""
 
     rate: Share = 0.1
     attempts: Count = 2
@@ -64,9 +62,7 @@ PASSING_FAULTS: tuple[Fault, ...] = ("429", "500", "503", "malformed", "truncate
 def flaky(options: Flaky) -> Script:
     calm = many_leaves(options)
     rules = [_failing(rule, fault, options) for rule in calm.rules for fault in PASSING_FAULTS]
-    return Script(
-        rules=[*rules, *calm.rules], default=calm.default, title="A flaky endpoint", **fields(options)
-    )
+    return Script(rules=[*rules, *calm.rules], default=calm.default, title="A flaky endpoint", **fields(options))
 
 
 def _failing(rule: Rule, fault: Fault, options: Flaky) -> Rule:

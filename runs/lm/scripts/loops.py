@@ -22,9 +22,7 @@ def hundred_steps(options: Loop) -> Script:
         Rule(when=When(kind="turn", step=1), reply=cell(first), latency_ms=options.latency_ms),
         Rule(when=When(kind="turn"), reply=cell(middle), latency_ms=options.latency_ms),
     ]
-    return Script(
-        rules=rules, default=Then(reply="(scripted)"), title="Steps without latency", **fields(options)
-    )
+    return Script(rules=rules, default=Then(reply="(scripted)"), title="Steps without latency", **fields(options))
 
 
 class Measure(Options, frozen=True):
@@ -35,9 +33,7 @@ def measure(options: Measure) -> Script:
     code = f"print(len(context))\n{answer('len(context)')}"
     rule = Rule(when=When(kind="turn"), reply=cell(code), latency_ms=options.latency_ms)
     question = "How many characters has the context?"
-    return Script(
-        rules=[rule], default=Then(reply="(scripted)"), title="Length", question=question, **fields(options)
-    )
+    return Script(rules=[rule], default=Then(reply="(scripted)"), title="Length", question=question, **fields(options))
 
 
 SCRIPTS = {"hundred_steps": (Loop, hundred_steps), "measure": (Measure, measure)}

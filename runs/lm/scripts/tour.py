@@ -111,9 +111,7 @@ def tour(options: Options) -> Script:
     rules = [_turn(0, step, reply) for step, reply in enumerate(ROOT_STEPS, 1)]
     rules += [_turn(1, step, reply) for step, reply in enumerate(CHILD_STEPS, 1)]
     rules.append(Rule(when=When(kind="turn", min_depth=2), reply=GRANDCHILD, latency_ms=200, stream_ms=300))
-    rules.append(
-        Rule(when=When(kind="leaf"), reply='(scripted) It says: "{quote}"', latency_ms=150, jitter_ms=450)
-    )
+    rules.append(Rule(when=When(kind="leaf"), reply='(scripted) It says: "{quote}"', latency_ms=150, jitter_ms=450))
     return Script(
         rules=rules,
         default=Then(reply="(scripted)"),

@@ -1,4 +1,4 @@
-"""`deep_tree`: recursion of a given depth and size. Each node counts itself and its children, so the answer is the size."""
+"""`deep_tree`: recursion of given depth and size. Each node counts itself and its children: the answer is the size."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ replies = rlm_query_batched(prompts) if prompts else []
 print(len(replies), "children")
 """
 
-READ_PLAN = (
-    r"""map(int, __import__("re").search(r"subtree of (\d+) nodes, (\d+) levels", str(context)).groups())"""
-)
+READ_PLAN = r"""map(int, __import__("re").search(r"subtree of (\d+) nodes, (\d+) levels", str(context)).groups())"""
 
 
 def deep_tree(options: DeepTree) -> Script:

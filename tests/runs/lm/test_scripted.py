@@ -111,9 +111,7 @@ def test_text_streams_in_order_and_adds_up() -> None:
 
 
 def test_usage_is_what_the_script_says_or_an_estimate() -> None:
-    told = answer(
-        scripted({"default": {"reply": "x", "usage": {"input_tokens": 3, "output_tokens": 5}}}), ask()
-    )
+    told = answer(scripted({"default": {"reply": "x", "usage": {"input_tokens": 3, "output_tokens": 5}}}), ask())
     assert (told.usage.input_tokens, told.usage.output_tokens) == (3, 5)
     estimated = answer(scripted({"default": {"reply": "x" * 9}}), ask("12345678"))
     assert (estimated.usage.input_tokens, estimated.usage.output_tokens) == (2, 3)
@@ -134,9 +132,7 @@ def test_usage_is_what_the_script_says_or_an_estimate() -> None:
         ("reset", LmUnavailable),
     ],
 )
-def test_a_fault_is_its_typed_error_after_the_right_number_of_attempts(
-    fault: str, error: type[LmError]
-) -> None:
+def test_a_fault_is_its_typed_error_after_the_right_number_of_attempts(fault: str, error: type[LmError]) -> None:
     with pytest.raises(error) as caught:
         answer(scripted({"default": {"reply": "never", "fault": fault}}), ask())
     assert type(caught.value) is error

@@ -1,4 +1,5 @@
-"""The built-in scripts, played by a tiny recursive REPL in this process: each ends with the answer that it promises."""
+"""The built-in scripts, played by a tiny recursive REPL in this process: each ends with the answer that it
+promises."""
 
 from __future__ import annotations
 
@@ -34,9 +35,7 @@ class Play:
 
     def __post_init__(self) -> None:
         extra = {"options": self.options, "retry": {"first_delay_s": 0.0005}}
-        self.client = builder("scripted")(
-            ModelChoice("scripted", f"scripted:{self.name}", extra=extra), "", Site()
-        )
+        self.client = builder("scripted")(ModelChoice("scripted", f"scripted:{self.name}", extra=extra), "", Site())
 
     def ask(self, prompt: str, key: str, kind: str, depth: int) -> str:
         request = LmRequest((Message("user", prompt),), key=key, kind=kind, depth=depth)
@@ -78,8 +77,8 @@ class Play:
         code = "\n".join(re.findall(r"^```repl\n(.*?)^```", reply, re.DOTALL | re.MULTILINE))
         try:
             with contextlib.redirect_stdout(io.StringIO()):
-                exec(code, names)
-        except Exception as error:
+                exec(code, names)  # noqa: S102  # the scripts are ours
+        except Exception as error:  # noqa: BLE001  # whatever a cell raises
             self.errors.append(repr(error))
 
 
@@ -87,9 +86,7 @@ class Play:
 def library() -> str:
     """A part of the standard library's source in the form of the example task."""
     root = Path(sysconfig.get_path("stdlib"))
-    files = sorted(
-        path for folder in (".", "json", "email", "asyncio") for path in (root / folder).glob("*.py")
-    )
+    files = sorted(path for folder in (".", "json", "email", "asyncio") for path in (root / folder).glob("*.py"))
     return "".join(
         f"# === file: {path.relative_to(root)} ===\n{path.read_text('utf-8', 'replace')}\n" for path in files
     )
@@ -142,7 +139,8 @@ def test_the_tour_errs_once_recovers_recurses_and_counts_right(library: str, max
     pieces = library.split("# === file: ")[1:]
     counts = {piece.partition(" ===")[0]: _definitions(piece) for piece in pieces}
     assert answer.startswith(f"{sum(counts.values())} lines; the most, {max(counts.values())}, are in ")
-    assert len(play.errors) == 1 and "ValueError" in play.errors[0]
+    assert len(play.errors) == 1
+    assert "ValueError" in play.errors[0]
     assert play.deepest == max_depth - 1
     assert play.leaves >= 4
 
