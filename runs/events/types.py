@@ -235,6 +235,8 @@ class CellStarted(Event, frozen=True, tag="cell.started"):
     cell: int
     code: Text
     attempt: int = 1
+    built_in: bool = False
+    """Written by the product (a probe, the fetching of an answer), not by the model."""
 
 
 class CellOutput(Event, frozen=True, tag="cell.output"):
