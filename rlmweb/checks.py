@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cryptography.fernet import Fernet
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
@@ -19,25 +18,7 @@ def environment_is_readable(app_configs: Sequence[AppConfig] | None, **kwargs: A
 
 
 @register
-def keys_at_rest_are_fernet_keys(
-    app_configs: Sequence[AppConfig] | None, **kwargs: Any
-) -> list[CheckMessage]:
-    found: list[CheckMessage] = []
-    for number, key in enumerate(settings.SECRET_KEYS_AT_REST, start=1):
-        try:
-            Fernet(key)
-        except ValueError:
-            hint = "Make one with Fernet.generate_key() of cryptography.fernet."
-            found.append(
-                Error(f"Key {number} of RLMWEB_KEYS is not a Fernet key.", hint=hint, id="rlmweb.E002")
-            )
-    return found
-
-
-@register
-def single_user_stays_on_this_machine(
-    app_configs: Sequence[AppConfig] | None, **kwargs: Any
-) -> list[CheckMessage]:
+def single_user_stays_on_this_machine(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     local = {"localhost", "127.0.0.1", "[::1]", ".localhost"}
     if not settings.SINGLE_USER or set(settings.ALLOWED_HOSTS) <= local:
         return []
@@ -50,4 +31,4 @@ def log_level_is_known(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -
     if settings.LOG_LEVEL in logs.LEVELS:
         return []
     hint = f"Use one of {', '.join(sorted(logs.LEVELS))}."
-    return [Error(f"RLMWEB_LOG_LEVEL is {settings.LOG_LEVEL!r}, not a level.", hint=hint, id="rlmweb.E003")]
+    return [Error(f"RLMWEB_LOG_LEVEL is {settings.LOG_LEVEL!r}, not a level.", hint=hint, id="rlmweb.E002")]

@@ -22,6 +22,7 @@ from django.db import DatabaseError, connection
 from django.utils.module_loading import import_string
 
 from rlmweb import health
+from rlmweb.settings import env
 
 HEARTBEAT_EVERY_S = 3.0
 # Names our locks among other users of advisory locks in the same database.
@@ -40,6 +41,7 @@ class Periodic(bootsteps.StartStopStep):
         self.clock: Clock | None = None
 
     def start(self, parent: Any) -> None:
+        env.refuse_problems()
         name = str(parent.hostname)
         jobs: dict[str, tuple[float, Callable[[], object]]] = {
             "heartbeat": (HEARTBEAT_EVERY_S, lambda: health.record_worker(name))

@@ -42,7 +42,7 @@ def probe_web() -> None:
     """Asks as a visitor of the first allowed host, since Django refuses any other name."""
     host = os.environ.get("RLMWEB_ALLOWED_HOSTS", "localhost").split(",")[0].strip().lstrip(".*") or "localhost"
     port = os.environ.get("RLMWEB_PORT", "8000")
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/healthz?only=web", headers={"Host": host})  # noqa: S310
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/healthz?only=web", headers={"Host": host})
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S):  # noqa: S310 - the address is ours
             return

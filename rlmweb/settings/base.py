@@ -21,7 +21,7 @@ MEDIA_ROOT = UPLOAD_DIR
 
 # Who may come in
 SECRET_KEY = env.text("RLMWEB_SECRET_KEY")
-SECRET_KEYS_AT_REST = env.words("RLMWEB_KEYS")
+SECRET_KEYS_AT_REST = env.fernet_keys("RLMWEB_KEYS")
 SINGLE_USER = env.flag("RLMWEB_SINGLE_USER", False)
 OPEN_TOKEN = env.text("RLMWEB_OPEN_TOKEN")
 DEBUG = env.flag("RLMWEB_DEBUG", False)

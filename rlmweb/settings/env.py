@@ -6,6 +6,7 @@ and `rlmweb.checks` reports all of them at once. Servers call `refuse_problems()
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 T = TypeVar("T")
 
+FERNET_KEY_BYTES = 32
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off"})
 REDIS_SCHEMES = frozenset({"redis", "rediss", "unix"})
@@ -86,6 +88,23 @@ def words(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
         return tuple(part.strip() for part in raw.split(",") if part.strip())
 
     return _read(name, default, parse, "Separate the parts by commas.")
+
+
+def fernet_keys(name: str) -> tuple[str, ...]:
+    """Keys of 32 bytes in URL-safe base64, separated by commas; a value that is not one is never quoted."""
+
+    def parse(raw: str) -> tuple[str, ...]:
+        keys = tuple(part.strip() for part in raw.split(",") if part.strip())
+        for number, key in enumerate(keys, start=1):
+            try:
+                size_bytes = len(base64.urlsafe_b64decode(key))
+            except ValueError:
+                size_bytes = 0
+            if size_bytes != FERNET_KEY_BYTES:
+                raise BadValue(f"holds no Fernet key in place {number}.")
+        return keys
+
+    return _read(name, (), parse, "Make keys with Fernet.generate_key() of cryptography.fernet.")
 
 
 def origins(name: str) -> tuple[str, ...]:

@@ -8,13 +8,15 @@ from rlmweb.settings import env
 from rlmweb.settings.base import *  # noqa: F403
 from rlmweb.settings.base import SECRET_KEY, SECRET_KEYS_AT_REST
 
+SECURE_SSL_REDIRECT = env.flag("RLMWEB_HTTPS", True)
+
+env.refuse_problems()
 if len(SECRET_KEY) < 32:
     raise ImproperlyConfigured("RLMWEB_SECRET_KEY must be set to at least 32 random characters.")
 if not SECRET_KEYS_AT_REST:
     raise ImproperlyConfigured(
         "RLMWEB_KEYS must hold at least one Fernet key; the first encrypts, the others still decrypt."
     )
-env.refuse_problems()
 
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -22,7 +24,6 @@ STORAGES = {
 }
 # TLS ends at a proxy that must set this header itself and drop what the client sent.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-SECURE_SSL_REDIRECT = env.flag("RLMWEB_HTTPS", True)
 SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if SECURE_SSL_REDIRECT else 0
 SESSION_COOKIE_SECURE = SECURE_SSL_REDIRECT
