@@ -1,7 +1,8 @@
 """The control protocol of the service: JSON lines over its unix socket.
 
-A request is `{"id": n, "op": name, ...}`; its reply, in any order, is `{"id": n, "ok": {...}}` or
-`{"id": n, "error": {"type", "message"}}`. After `channel` the connection carries the runner's lines, both ways, until it closes.
+A request is `{"id": n, "op": name, ...}`; its reply is `{"id": n, "ok": {...}}` or
+`{"id": n, "error": {"type", "message"}}`, in any order. After `channel` the connection
+carries the runner's lines, both ways, until it closes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from sandboxes.errors import InvalidSpec, SandboxError
+from sandboxes.local.execute import Command, execute
 from sandboxes.local.keeper import Keeper
 from sandboxes.local.relay import ClientLine
 from sandboxes.local.spec import parse_spec
@@ -25,6 +27,7 @@ from sandboxes.local.spec import parse_spec
 log = logging.getLogger("rlmweb.sandbox")
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 MAX_READ_BYTES = 4 * 1024 * 1024
+MAX_EXEC_S = 24 * 3600
 
 Reply = dict[str, Any]
 
@@ -70,10 +73,26 @@ class Api:
         labels = request.get("labels", {})
         if not isinstance(labels, dict):
             raise InvalidSpec("labels must be an object")
-        return {"boxes": [box.info() for box in self._keeper.list(labels)]}
+        return {"boxes": [box.info() for box in self._keeper.find(labels)]}
 
     async def exec(self, request: Reply) -> Reply:
-        raise InvalidSpec("exec is not served by this tier")
+        argv, env = request.get("argv"), request.get("env", {})
+        if not isinstance(argv, list) or not isinstance(env, dict):
+            raise InvalidSpec("argv must be a list and env an object")
+        if not all(isinstance(word, str) and "\0" not in word for word in (*argv, *env, *env.values())):
+            raise InvalidSpec("argv and env hold texts")
+        timeout_s = request.get("timeout_s")
+        if not isinstance(timeout_s, int | float) or not 0 < timeout_s <= MAX_EXEC_S:
+            raise InvalidSpec(f"timeout_s must be a number up to {MAX_EXEC_S}")
+        box = self._keeper.get(request.get("box"))
+        limit = _number(request, "max_output_bytes", MAX_READ_BYTES)
+        outcome = await execute(box, Command(argv, timeout_s, _text(request, "cwd", ""), env, limit))
+        return {
+            "exit_code": outcome.exit_code,
+            "stdout": base64.b64encode(outcome.stdout).decode(),
+            "stderr": base64.b64encode(outcome.stderr).decode(),
+            "truncated": outcome.truncated,
+        }
 
     async def write_file(self, request: Reply) -> Reply:
         try:

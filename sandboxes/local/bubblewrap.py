@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from sandboxes.errors import ProviderUnavailable
 from sandboxes.local import seccomp
@@ -100,6 +101,9 @@ class Bubblewrap:
             os.close(filter_fd)
             os.close(status_writer)
         return Launched(process, status_reader, folders={"in": str(incoming)})
+
+    def entry(self, launched: Launched) -> dict[str, Any]:
+        return {"pid": self.runner_pid(launched), "filter": self._filter.read_bytes().hex(), "workspace": WORKSPACE}
 
     def runner_pid(self, launched: Launched) -> int:
         if not launched.runner_pid:

@@ -135,15 +135,21 @@ def signals_are_scoped() -> bool:
     return False
 
 
-def confine(config: dict[str, Any], options: Options) -> None:
-    """Everything at once, for a process that has not read a byte from anybody yet."""
+def enter_domain(config: dict[str, Any]) -> int:
+    """Give everything up that the sandbox does not grant; returns the version of Landlock."""
     version = landlock_version()
-    os.setsid()
-    os.closerange(3, 4096)
     _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "subreaper")
     drop_privileges()
     restrict_files([*config["rules"], *config["own_rules"]], version)
     load_filter(bytes.fromhex(config["filter"]))
+    return version
+
+
+def confine(config: dict[str, Any], options: Options) -> None:
+    """Everything at once, for a process that has not read a byte from anybody yet."""
+    os.setsid()
+    os.closerange(3, 4096)
+    version = enter_domain(config)
     # Only a kernel that keeps our signals inside lets us signal "everybody" safely.
     scoped = version >= 6 and signals_are_scoped()
     options.sweep = "all" if scoped else "group"

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import glob
-import importlib.util
 import json
-import marshal
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from sandboxes.errors import InvalidSpec
@@ -18,8 +16,8 @@ from sandboxes.runner import bundle
 SYSTEM_FOLDERS = ("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/share")
 """Programs, libraries and data of the operating system. Not all of /usr: an installation may live in /usr/src."""
 _QUESTION = (
-    "import sys, json, importlib.util, os; print(json.dumps([sys.prefix, sys.base_prefix, "
-    "os.path.realpath(sys._base_executable), importlib.util.MAGIC_NUMBER.hex(), sys.version_info[:2]]))"
+    "import sys, json, os; print(json.dumps([sys.prefix, sys.base_prefix, "
+    "os.path.realpath(sys._base_executable), sys.version_info[:2]]))"
 )
 
 
@@ -32,7 +30,6 @@ class Interpreter:
     hidden: tuple[str, ...] = ()
     use_site: bool = False
     """Whether its installed packages belong to the sandbox (only for an interpreter named by the operator)."""
-    magic: bytes = field(default=importlib.util.MAGIC_NUMBER)
 
 
 def own_interpreter() -> Interpreter:
@@ -46,7 +43,7 @@ def named_interpreter(path: str) -> Interpreter:
     """An interpreter or virtual environment of the operator's choice, with its packages. Raises `InvalidSpec`."""
     try:
         answer = subprocess.run([path, "-I", "-c", _QUESTION], capture_output=True, text=True, timeout=30, check=True)
-        prefix, base_prefix, executable, magic, version = json.loads(answer.stdout)
+        prefix, base_prefix, executable, version = json.loads(answer.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         raise InvalidSpec(f"RLMWEB_SANDBOX_PYTHON={path} does not run: {error}") from error
     if version < [3, 9]:
@@ -56,7 +53,7 @@ def named_interpreter(path: str) -> Interpreter:
         folders += (prefix,)
     kept = (os.path.realpath(prefix), os.path.realpath(base_prefix))
     hidden = tuple(f for f in _package_folders(folders) if not os.path.realpath(f).startswith(kept))
-    return Interpreter(os.path.abspath(path), folders, hidden, use_site=True, magic=bytes.fromhex(magic))
+    return Interpreter(os.path.abspath(path), folders, hidden, use_site=True)
 
 
 def chosen_interpreter() -> Interpreter:
@@ -85,15 +82,16 @@ def _package_folders(folders: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def compile_runner(interpreter: Interpreter, source: str, target: Path) -> None:
-    """Write `source` compiled for `interpreter` to `target`. Compiled code halves the cold start."""
-    if interpreter.magic == importlib.util.MAGIC_NUMBER:
-        code = compile(source, "<runner>", "exec", dont_inherit=True, optimize=0)
-        target.write_bytes(interpreter.magic + b"\0" * 12 + marshal.dumps(code))
-        return
+    """Write `source` compiled for `interpreter` to `target`. Compiled code halves the cold start.
+
+    In a process of its own, and not only because the versions may differ: compiling takes several MB that this process
+    would keep for good.
+    """
     text = target.with_suffix(".py")
     text.write_text(source)
     script = "import py_compile, sys; py_compile.compile(sys.argv[1], sys.argv[2], '<runner>', doraise=True)"
     subprocess.run([interpreter.executable, "-I", "-S", "-c", script, text, target], check=True, timeout=60)
+    text.unlink()
 
 
 def write_runner(interpreter: Interpreter, folder: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
+import os
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class Keeper:
         tier = self.tiers.get(spec.tier or self.default)
         if tier is None:
             raise InvalidSpec(f"the tier {spec.tier!r} does not work on this machine; {', '.join(self.tiers)} does")
-        id = secrets.token_hex(8)
+        id = os.urandom(8).hex()
         try:
             group = self.groups.create(id, spec.memory_mb, spec.disk_mb, spec.max_processes)
         except OSError as error:
@@ -76,7 +76,7 @@ class Keeper:
             raise NotFound(f"there is no sandbox {str(id)[:40]!r}" + (f": {reason}" if reason else ""))
         return box
 
-    def list(self, labels: dict[str, str]) -> list[Box]:
+    def find(self, labels: dict[str, str]) -> list[Box]:
         return [box for box in self.in_use() if labels.items() <= box.spec.labels.items()]
 
     def in_use(self) -> list[Box]:

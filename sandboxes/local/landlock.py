@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from sandboxes.errors import ProviderUnavailable
 from sandboxes.local import confine, seccomp
@@ -53,10 +54,10 @@ class Landlock:
         make_folder(work / ".tmp")
         make_folder(work / ".rlm")
         (work / ".rlm" / "in").symlink_to("../../in")
-        own_rules: list[Rule] = [(str(work), "work"), (str(incoming), "look")]
+        folders = {"in": str(incoming), "work": str(work)}
         command = [
             *(self._setting.interpreter.executable, "-s", "-S", "-B", str(self._launcher)),
-            *(str(self._config), json.dumps(own_rules), "--workspace", str(work)),
+            *(str(self._config), json.dumps(_own_rules(folders)), "--workspace", str(work)),
             *("--memory-mb", str(spec.memory_mb), "--disk-mb", str(spec.disk_mb)),
             *("--site", str(int(self._setting.interpreter.use_site))),
         ]
@@ -71,13 +72,21 @@ class Landlock:
             )
         except OSError as error:
             raise ProviderUnavailable(f"the interpreter does not start: {error}") from error
-        return Launched(process, -1, process.pid, {"in": str(incoming), "work": str(work)})
+        return Launched(process, -1, process.pid, folders)
+
+    def entry(self, launched: Launched) -> dict[str, Any]:
+        work = launched.folders["work"]
+        return {"config": str(self._config), "own_rules": _own_rules(launched.folders), "workspace": work}
 
     def runner_pid(self, launched: Launched) -> int:
         return launched.process.pid
 
     def open_workspace(self, launched: Launched) -> int:
         return os.open(launched.folders["work"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _own_rules(folders: dict[str, str]) -> list[Rule]:
+    return [(folders["work"], "work"), (folders["in"], "look")]
 
 
 def launcher_source() -> str:

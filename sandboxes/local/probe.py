@@ -3,7 +3,8 @@
 The text of this file is the code of the cell; `FACTS` is put in front of it. Standard library only.
 """
 
-# ruff: noqa: F821
+# ruff: noqa: F821, BLE001
+# mypy: ignore-errors
 
 import contextlib
 import json
@@ -47,7 +48,7 @@ def foreign_environment():
     for name in os.listdir("/proc"):
         if name.isdigit():
             with contextlib.suppress(OSError):
-                if FACTS["secret"].encode() in read_all(f"/proc/{name}/environ"):
+                if FACTS["secret"].encode("latin-1") in read_all(f"/proc/{name}/environ"):
                     return name
     raise PermissionError
 

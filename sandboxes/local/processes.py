@@ -2,9 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans() -> None:
+    """From now on, what loses its parent below this process becomes its child, and not init's."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+class OrphanReaper:
+    """Ends and collects processes that outlived the sandbox or the command they came from."""
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+
+    def run(self, known: set[int]) -> None:
+        """`known` children are somebody's. Another one is ended when it is met a second time: it may be so new that
+        its owner has not noted it yet."""
+        strangers = set(children(os.getpid())) - known
+        for pid in strangers & self._seen:
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, os.WNOHANG)
+        self._seen = strangers
 
 
 def children(pid: int) -> list[int]:

@@ -24,6 +24,7 @@ from sandboxes.local.cgroups import find_groups
 from sandboxes.local.interpreter import chosen_interpreter, write_runner
 from sandboxes.local.keeper import Keeper
 from sandboxes.local.landlock import Landlock
+from sandboxes.local.processes import adopt_orphans
 from sandboxes.local.selftest import test_tiers
 from sandboxes.local.tiers import Setting, Tier, make_folder
 from sandboxes.local.watch import Watch
@@ -76,6 +77,7 @@ class NoTier(SandboxError):
 
 
 async def serve(arguments: argparse.Namespace, folder: Path) -> None:
+    adopt_orphans()
     interpreter = chosen_interpreter()
     setting = Setting(interpreter, write_runner(interpreter, folder), folder)
     passed, reasons = await choose_tiers(setting, arguments.tier)

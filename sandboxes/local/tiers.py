@@ -6,7 +6,7 @@ import os
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from sandboxes.local.interpreter import Interpreter
 from sandboxes.local.spec import BoxSpec
@@ -46,6 +46,9 @@ class Tier(Protocol):
 
     def launch(self, spec: BoxSpec, box_folder: Path, channel: int) -> Launched:
         """Start the runner with `channel` as its standard input and output."""
+
+    def entry(self, launched: Launched) -> dict[str, Any]:
+        """What `enter.py` needs to run a command in the sandbox; `workspace` is the path there."""
 
     def runner_pid(self, launched: Launched) -> int:
         """The host's number of the supervisor."""

@@ -15,8 +15,9 @@ import time
 from pathlib import Path
 
 from sandboxes.local.box import Box
+from sandboxes.local.execute import helpers
 from sandboxes.local.keeper import Keeper
-from sandboxes.local.processes import proportional_bytes, resident_bytes
+from sandboxes.local.processes import OrphanReaper, proportional_bytes, resident_bytes
 
 log = logging.getLogger("rlmweb.sandbox")
 PERIOD_S = 0.25
@@ -31,6 +32,7 @@ class Watch:
         self._keeper = keeper
         self._counts_itself = not keeper.groups.name
         self._strikes: dict[str, int] = {}
+        self._reaper = OrphanReaper()
 
     async def run(self) -> None:
         """Look at every sandbox a few times a second until cancelled."""
@@ -38,6 +40,8 @@ class Watch:
         while True:
             await asyncio.sleep(PERIOD_S)
             period += 1
+            launched = {box.launched.process.pid for box in self._keeper.boxes.values() if box.launched}
+            self._reaper.run(launched | helpers)
             for box in self._keeper.in_use():
                 reason = _past_time(box)
                 if not reason and self._counts_itself:

@@ -165,7 +165,9 @@ class LocalSandbox:
         await self._client.request("write_file", box=self._id, path=path, data=base64.b64encode(data).decode())
 
     async def put_file(self, path: str, source: str) -> None:
-        await self._client.request("put_file", box=self._id, path=path, source=str(Path(source).absolute()))
+        await self._client.request(
+            "put_file", box=self._id, path=path, source=await asyncio.to_thread(os.path.abspath, source)
+        )
 
     async def read_file(self, path: str, *, max_bytes: int) -> bytes:
         data = bytearray()

@@ -97,7 +97,7 @@ class ReplProcess:
         return writers
 
     def begin_output(self, budget: CellOutput, *, fresh: bool) -> None:
-        """Book what comes from now on to `budget`; with `fresh` on new pipes, as older code still holds the old ones."""
+        """Book what comes from now on to `budget`; with `fresh` on new pipes: older code still holds the old ones."""
         if fresh:
             self._passing = self._new_pipes(budget)
         else:
