@@ -14,7 +14,7 @@ def prctl(option: int, value: int) -> bool:
     try:
         import _ctypes  # type: ignore[import-not-found,unused-ignore]
 
-        address = _ctypes.dlsym(_ctypes.dlopen(None, 1), "prctl")
+        address = _ctypes.dlsym(_ctypes.dlopen(None, 1), "prctl")  # type: ignore[arg-type,unused-ignore]
         return bool(_ctypes.call_cdeclfunction(address, (option, value, 0, 0, 0)) == 0)
     except (ImportError, AttributeError, OSError, TypeError):
         pass
