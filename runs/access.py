@@ -109,7 +109,7 @@ def _teams(user: User, roles: frozenset[Role]) -> QuerySet[Team]:
 
 
 def _role(user: User, team: Team) -> str | None:
-    membership = Membership.objects.filter(user_id=user.pk, team=team).first()
+    membership = Membership.objects.filter(user_id=user.pk or 0, team=team).first()
     return membership.role if membership is not None else None
 
 

@@ -1,4 +1,4 @@
-"""Starts PostgreSQL and Valkey before pytest-django reads the settings; a conftest is too late for that.
+"""Starts PostgreSQL, Valkey and the sandbox service before pytest-django reads the settings; a conftest is too late for that.
 
 Loaded by `-p tests.services`. DATABASE_URL and REDIS_URL of the environment win: the tests run on other servers, too.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from rlmweb.boot.children import Child
-from rlmweb.boot.embedded import postgres_child, valkey_child
+from rlmweb.boot.embedded import postgres_child, socket_dir, valkey_child
 
 START_TIMEOUT_S = 60
 
@@ -47,6 +48,11 @@ def start_missing_services() -> None:
     if "DATABASE_URL" not in os.environ:
         child, os.environ["DATABASE_URL"] = postgres_child(_folder, throwaway=True)
         _start(child)
+    if "RLMWEB_LOCAL_SANDBOX_SOCKET" not in os.environ:
+        path = socket_dir(_folder) / "sandboxes.sock"
+        os.environ["RLMWEB_LOCAL_SANDBOX_SOCKET"] = str(path)
+        arguments = ["-m", "sandboxes.local.service", "--socket", path]
+        _start(Child("sandboxes", [sys.executable, *arguments], _folder / "sandboxes.log", is_ready=path.exists))
 
 
 def _start(child: Child) -> None:

@@ -10,11 +10,10 @@ from django.utils import timezone
 
 from runs.engine.io import Ask, CallKey, CallRefused, Input, ModelFailed, ModelReplied
 from runs.events.types import INLINE_TEXT_BYTES, ErrorInfo, Event, LmFailed, LmFinished, LmOutput, LmStarted
-from runs.lm import prices
 from runs.lm.errors import LmError
 from runs.models import LmCall
 from runs.services.config import ModelConfig
-from runs.services.desk import Answered, ModelDesk, UnknownModel, choice_of
+from runs.services.desk import Answered, ModelDesk
 from runs.services.journal import (
     Journal,
     Settlement,
@@ -42,7 +41,6 @@ class _Wanted:
     reserved: Reservation
     request: str
     row: LmCall | None = None
-    repeated: bool = False
 
 
 @dataclass(slots=True)
@@ -76,8 +74,9 @@ class StepCalls:
         """Take a call over from the engine: answered from the journal, or to be sent when there is room."""
         try:
             model = self._desk.model_for(ask)
-        except UnknownModel as error:
-            self.ready.append(ModelFailed(ask.call, ErrorInfo("UnknownModel", str(error))))
+            reserved = self._desk.reservation(ask, model)
+        except LmError as error:
+            self.ready.append(ModelFailed(ask.call, _error_info(error)))
             return
         request = request_sha256(ask, model.model)
         row = self._journal.find(ask.call, request)
@@ -94,7 +93,7 @@ class StepCalls:
         elif row is not None and row.status == LmCall.Status.FAILED:
             self.ready.append(ModelFailed(ask.call, ErrorInfo(row.error_type, row.error_message)))
         else:
-            wanted = _Wanted(ask, model, self._desk.reservation(ask, model), request, row, repeated=row is not None)
+            wanted = _Wanted(ask, model, reserved, request, row)
             self._backlog.append(wanted)
 
     def wrote(self, key: CallKey, text: str) -> None:
@@ -220,7 +219,7 @@ class StepCalls:
             error = _error_info(answer.error)
             return LmFailed(node=node, call=call, error=error, duration_ms=answer.duration_ms, attempts=attempts)
         usage = answer.reply.usage
-        cost = prices.cost(choice_of(out.wanted.model), usage)
+        cost = self._desk.endpoint(out.wanted.model).cost(usage)
         return LmFinished(
             node=node,
             call=call,
@@ -245,7 +244,7 @@ class StepCalls:
             error = _error_info(answer.error)
             return Settlement(out.row, LmCall.Status.FAILED, error_type=error.type, error_message=error.message)
         usage = answer.reply.usage
-        cost = prices.cost(choice_of(out.wanted.model), usage)
+        cost = self._desk.endpoint(out.wanted.model).cost(usage)
         meter.input_tokens += usage.input_tokens or 0
         meter.output_tokens += usage.output_tokens or 0
         meter.cost_micro_usd += cost.micro_usd or 0
@@ -267,7 +266,7 @@ def _prompt_text(ask: Ask) -> str:
     return "\n\n".join(f"[{message.role}]\n{message.content}" for message in ask.messages)
 
 
-def _error_info(error: Exception | None) -> ErrorInfo:
+def _error_info(error: BaseException | None) -> ErrorInfo:
     if error is None:
         return ErrorInfo("Cancelled", "the call was cancelled")
     retryable = error.retryable if isinstance(error, LmError) else False

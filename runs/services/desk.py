@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import lru_cache
-from uuid import UUID
-
-from django.conf import settings
 
 from runs.engine.io import Ask, CallKey
-from runs.lm import prices
-from runs.lm.base import LmClient, LmReply, LmRequest, Message, ModelChoice, Sampling
+from runs.lm.base import LmReply, LmRequest, Message, ModelChoice, OnText, Sampling
 from runs.lm.errors import LmError
-from runs.lm.keys import decrypt_key
-from runs.lm.registry import client_for
-from runs.models import LmCredential
 from runs.services.config import ModelConfig, SessionConfig
+from runs.services.endpoints import Endpoint, endpoint_for
 from runs.services.limits import Reservation
 from sandboxes import aio
 
@@ -42,7 +35,7 @@ class Answered:
 
     key: CallKey
     reply: LmReply | None
-    error: Exception | None
+    error: BaseException | None
     duration_ms: int
 
 
@@ -53,8 +46,10 @@ class UnknownModel(LmError):
 class ModelDesk:
     """Calls of one node. `put` receives `Wrote` and `Answered`, from the background loop's thread."""
 
-    def __init__(self, config: SessionConfig, put: Callable[[Wrote | Answered], None]) -> None:
+    def __init__(self, config: SessionConfig, team_id: int, put: Callable[[Wrote | Answered], None]) -> None:
         self._config = config
+        self._team_id = team_id
+        self._endpoints: dict[int, Endpoint] = {}
         self._put = put
         self._open: dict[CallKey, Future[LmReply]] = {}
 
@@ -69,16 +64,22 @@ class ModelDesk:
         names = ", ".join(dict.fromkeys(model.model for model in models.values()))
         raise UnknownModel(f"this session has no model {ask.model[:100]!r}; it has {names}")
 
+    def endpoint(self, model: ModelConfig) -> Endpoint:
+        """Where `model` is reached. Raises `LmError`."""
+        found = self._endpoints.get(id(model))
+        if found is None:
+            found = self._endpoints[id(model)] = endpoint_for(choice_of(model), self._team_id)
+        return found
+
     def reservation(self, ask: Ask, model: ModelConfig) -> Reservation:
         """The most that the call may use, by a cautious estimate of its prompt."""
         output_tokens = ask.max_output_tokens or model.sampling.max_output_tokens or DEFAULT_OUTPUT_TOKENS
         input_tokens = sum(len(message.content) for message in ask.messages) // CHARS_PER_TOKEN
-        micro_usd = prices.estimate_micro_usd(choice_of(model), input_tokens, output_tokens)
+        micro_usd = self.endpoint(model).estimate_micro_usd(input_tokens, output_tokens)
         return Reservation(input_tokens + output_tokens, micro_usd or 0)
 
     def start(self, key: CallKey, ask: Ask, model: ModelConfig, name: str, depth: int, *, stream: bool) -> None:
         """Send the call. `name` identifies it for the API's logs and the scripted model."""
-        choice = choice_of(model)
         request = LmRequest(
             messages=tuple(Message(message.role, message.content) for message in ask.messages),
             sampling=_sampling(model, ask),
@@ -89,7 +90,7 @@ class ModelDesk:
         )
         started = time.monotonic()
         on_text = (lambda text: self._put(Wrote(key, text))) if stream else None
-        future = aio.submit(_client(choice).complete(request, on_text))
+        future = aio.submit(self._complete(model, request, on_text))
         self._open[key] = future
         future.add_done_callback(lambda done: self._done(key, done, started))
 
@@ -99,14 +100,20 @@ class ModelDesk:
             future.cancel()
         self._open.clear()
 
+    async def _complete(self, model: ModelConfig, request: LmRequest, on_text: OnText | None) -> LmReply:
+        return await self.endpoint(model).client().complete(request, on_text)
+
     def _done(self, key: CallKey, future: Future[LmReply], started: float) -> None:
         if self._open.pop(key, None) is None:
             return
         duration_ms = int((time.monotonic() - started) * 1000)
-        try:
+        if future.cancelled():
+            return
+        error = future.exception()
+        if error is None:
             self._put(Answered(key, future.result(), None, duration_ms))
-        except (Exception, CancelledError) as error:
-            self._put(Answered(key, None, error if isinstance(error, Exception) else None, duration_ms))
+        else:
+            self._put(Answered(key, None, error, duration_ms))
 
 
 def choice_of(model: ModelConfig) -> ModelChoice:
@@ -132,15 +139,3 @@ def _sampling(model: ModelConfig, ask: Ask | None) -> Sampling:
         max_output_tokens=(ask.max_output_tokens if ask is not None else None) or own.max_output_tokens,
         seed=own.seed,
     )
-
-
-def _client(choice: ModelChoice) -> LmClient:
-    key, hosts = _key_of(choice.credential) if choice.credential else ("", ())
-    return client_for(choice, key=key, allowed_hosts=(*settings.MODEL_HOSTS, *hosts))
-
-
-@lru_cache(maxsize=256)
-def _key_of(credential: str) -> tuple[str, tuple[str, ...]]:
-    """The team's key. Kept for the life of the worker: a credential is never changed, only deleted."""
-    row = LmCredential.objects.get(uuid=UUID(credential))
-    return decrypt_key(bytes(row.key_encrypted)), ()

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from django.utils import timezone
 
 from runs.engine.io import EndNode
-from runs.events.types import ErrorInfo, NodeFinished, NodeSandbox, SessionFinished, StepFinished
+from runs.events.types import ErrorInfo, LmFailed, NodeFinished, NodeSandbox, SessionFinished, StepFinished
 from runs.models import LmCall, Node, Step
 from runs.services.children import wake_parent
 from runs.services.dispatch import TERMINATE_SANDBOXES, send_on_commit
@@ -21,6 +21,7 @@ from runs.services.transaction import SessionTransaction
 from runs.text import scrub
 from sandboxes.models import SandboxRecord
 
+ABANDONED = ErrorInfo("Abandoned", "the call was out when its node ended; what it cost is not known")
 ANSWER_ROW_CHARS = 10_000
 """How much of the answer the session's row holds."""
 
@@ -28,6 +29,7 @@ ANSWER_ROW_CHARS = 10_000
 def end_node(changes: SessionTransaction, node: Node, end: EndNode) -> None:
     """End `node` as the engine decided; the last one ends the session."""
     stop_below(changes, node)
+    _abandon_calls(changes, [node])
     _close_node(changes, node, end.status, end.answer, end.partial, end.error)
     if end.limit is not None and node.parent_id is not None:
         end_session_early(changes, Node.Status.LIMITED, end.error)
@@ -73,7 +75,7 @@ def stop_nodes(changes: SessionTransaction, nodes: list[Node], status: str, erro
         return
     unfinished = (Step.Status.READY, Step.Status.RUNNING, Step.Status.WAITING)
     steps = list(Step.objects.filter(node__in=nodes, status__in=unfinished).select_related("node"))
-    _abandon_calls(changes, steps)
+    _abandon_calls(changes, nodes)
     for step in steps:
         changes.emit(StepFinished(node=step.node.number, step=step.number, status=status, error=error))
     Step.objects.filter(pk__in=[step.pk for step in steps]).update(
@@ -132,9 +134,15 @@ def _close_session(
     session.save(update_fields=["status", "answer", "answer_partial", "error_type", "error_message", "finished_at"])
 
 
-def _abandon_calls(changes: SessionTransaction, steps: list[Step]) -> None:
-    """Calls that are out when their step is stopped: what they cost is not known, and their reservation is undone."""
-    calls = LmCall.objects.filter(step__in=steps, status=LmCall.Status.STARTED)
+def _abandon_calls(changes: SessionTransaction, nodes: list[Node]) -> None:
+    """Calls that are out when their node ends: what they cost is not known, and their reservation is undone."""
+    calls = LmCall.objects.filter(step__node__in=nodes, status=LmCall.Status.STARTED).select_related("step__node")
     for row in calls:
         release_call(changes.meter, reservation_of(row))
-    calls.update(status=LmCall.Status.ABANDONED, finished_at=timezone.now())
+        changes.emit(LmFailed(node=row.step.node.number, call=row.number, error=ABANDONED))
+    calls.update(
+        status=LmCall.Status.ABANDONED,
+        error_type=ABANDONED.type,
+        error_message=ABANDONED.message,
+        finished_at=timezone.now(),
+    )

@@ -19,7 +19,6 @@ from uuid import uuid4
 
 import msgspec
 from django.conf import settings
-from sandboxes.link import RunnerLink
 
 from runs.blobs import blob_store
 from runs.models import Context, Node
@@ -29,6 +28,7 @@ from sandboxes import services as sandbox_services
 from sandboxes.contract import Sandbox, SandboxInfo, Spec
 from sandboxes.errors import NotFound, SandboxError, StreamLost
 from sandboxes.frames import ContextFile, RunnerError, RunnerFrame, Setup, SetupDone, State, Tool
+from sandboxes.link import RunnerLink
 
 logger = logging.getLogger(__name__)
 

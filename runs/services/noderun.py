@@ -34,7 +34,7 @@ class NodeRun:
         self.state: NodeState = node_state(node.state)
         self.epoch, self.messages = _conversation(node)
         self.task = self._task()
-        self.desk = ModelDesk(self.config, self.signals.put)
+        self.desk = ModelDesk(self.config, self.session.team_id, self.signals.put)
         self.box = NodeBox(node, self.config, self.signals.put)
 
     @classmethod
