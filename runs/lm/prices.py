@@ -23,7 +23,7 @@ DEFAULT_URLS = {
     "anthropic": "https://api.anthropic.com",
     "gemini": "https://generativelanguage.googleapis.com",
 }
-"""Where a choice without a base URL goes. Prices are looked up by address: the same name elsewhere has another price."""
+"""Where a choice without a base URL goes. Prices go by address: the same name elsewhere has another price."""
 
 
 @dataclass(frozen=True, slots=True)
