@@ -1,0 +1,1 @@
+"""The source of the running interpreter's standard library as one long text, with questions that `ast` has answered."""
