@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from sandboxes.runner.queries import Queries
 
-MAX_VARIABLES = 200
+DESCRIBED_VARIABLES = 200
 PREVIEW_CHARS = 120
 _NUMBERS = (int, float, complex, bool)
 _CONTAINERS = (list, tuple, dict, set, frozenset)
@@ -154,7 +154,7 @@ class Names:
 
     def describe(self) -> list[dict[str, str]]:
         """The variables with type, size and a short preview. Runs no code of the cell: no `__repr__`, no `__len__`."""
-        return [_describe(name, self.values[name]) for name in self.user_names()[:MAX_VARIABLES]]
+        return [_describe(name, self.values[name]) for name in self.user_names()[:DESCRIBED_VARIABLES]]
 
 
 def _read_value(path: str, kind: str, name: str, notes: list[str]) -> Any:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sandboxes.runner.options import Options
 
 RECURSION_LIMIT = 1000
-MAX_TRACEBACK_CHARS = 12_000
+SENT_TRACEBACK_CHARS = 12_000
 MAX_MESSAGE_CHARS = 2000
 MIB = 1024 * 1024
 PRELOADED = ("re", "json", "traceback", "linecache", "threading", "collections", "math", "random", "datetime")
@@ -229,7 +229,7 @@ class Repl:
         return {
             "type": clean(type(error).__name__),
             "message": clip(clean(message), MAX_MESSAGE_CHARS),
-            "traceback": clip(clean(_traceback(error)), MAX_TRACEBACK_CHARS),
+            "traceback": clip(clean(_traceback(error)), SENT_TRACEBACK_CHARS),
         }
 
 
