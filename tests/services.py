@@ -1,4 +1,4 @@
-"""Starts PostgreSQL, Valkey and the sandbox service before pytest-django reads the settings; a conftest is too late for that.
+"""Starts PostgreSQL, Valkey and the sandbox service before pytest-django reads the settings (a conftest is too late).
 
 Loaded by `-p tests.services`. DATABASE_URL and REDIS_URL of the environment win: the tests run on other servers, too.
 """

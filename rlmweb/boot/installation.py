@@ -71,12 +71,7 @@ class Installation:
         return self.run_dir / "environment.json"
 
     def publish(self, environment: dict[str, str], address: str) -> None:
-        names = (
-            *PRIVATE_VARIABLES,
-            "RLMWEB_SINGLE_USER",
-            "RLMWEB_LOCAL_SANDBOX_SOCKET",
-            "RLMWEB_LOCAL_MODEL_URL",
-        )
+        names = (*PRIVATE_VARIABLES, "RLMWEB_SINGLE_USER", "RLMWEB_LOCAL_SANDBOX_SOCKET")
         shared = {name: environment[name] for name in names if name in environment}
         staging = self._published.with_suffix(f".{os.getpid()}")
         fd = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

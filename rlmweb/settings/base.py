@@ -1,5 +1,5 @@
-"""Settings that every installation shares. Each variable of the environment is documented in
-templates/docs/settings.md.
+"""Settings that every installation shares. Each variable is described in
+rlmweb/docs/settings.md.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ MODEL_HOSTS = env.words("RLMWEB_MODEL_HOSTS")
 CONTEXT_PATHS = env.folders("RLMWEB_CONTEXT_PATHS")
 UPLOAD_MAX_BYTES = env.whole_number("RLMWEB_UPLOAD_MAX_BYTES", GIB, least=1024, most=64 * GIB)
 LM_FANOUT = env.whole_number("RLMWEB_LM_FANOUT", 32, least=1, most=1024)
-LOCAL_MODEL = env.text("RLMWEB_LOCAL_MODEL")
-LOCAL_MODEL_URL = env.text("RLMWEB_LOCAL_MODEL_URL")
+SCRIPT_LEDGER_DIR = env.folder("RLMWEB_SCRIPT_LEDGER_DIR", None)
 LOCAL_SANDBOX_SOCKET = env.folder("RLMWEB_LOCAL_SANDBOX_SOCKET", DATA_DIR / "run" / "sandboxes.sock")
 
 INSTALLED_APPS = [

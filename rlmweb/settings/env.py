@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 import environ
@@ -123,7 +123,11 @@ def origins(name: str) -> tuple[str, ...]:
     return found
 
 
-def folder(name: str, default: Path) -> Path:
+@overload
+def folder(name: str, default: Path) -> Path: ...
+@overload
+def folder(name: str, default: None) -> Path | None: ...
+def folder(name: str, default: Path | None) -> Path | None:
     def parse(raw: str) -> Path:
         return Path(raw).expanduser().resolve()
 

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from rlmweb.periodic import Clock, alone
-from tests.rlmweb.boot.installations import wait_for
+from tests.installations import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -13,7 +13,7 @@ import pytest
 from rlmweb.boot import pidfiles
 from rlmweb.boot.children import Child, ChildFailed
 from rlmweb.boot.paths import ROOT_DIR
-from tests.rlmweb.boot.installations import is_running, wait_for
+from tests.installations import is_running, wait_for
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
 STUBBORN = """

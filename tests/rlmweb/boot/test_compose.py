@@ -19,8 +19,8 @@ from cryptography.fernet import Fernet
 from rlmweb.boot.children import Child
 from rlmweb.boot.embedded import postgres_child, valkey_child
 from rlmweb.boot.paths import ROOT_DIR
+from tests.installations import wait_for
 from tests.rlmweb.boot import compose
-from tests.rlmweb.boot.installations import wait_for
 
 VARIABLES = {
     "POSTGRES_PASSWORD": "not-checked-by-the-embedded-server",

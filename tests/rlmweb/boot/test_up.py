@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from rlmweb.boot.paths import ROOT_DIR
-from tests.rlmweb.boot.installations import CHILDREN, RunningUp, environment_for, wait_for
+from tests.installations import CHILDREN, RunningUp, environment_for, wait_for
 
 
 def test_up_serves_heals_its_children_and_leaves_nothing_behind(up: RunningUp) -> None:
@@ -47,23 +47,20 @@ def test_nothing_survives_a_killed_supervisor_and_the_data_is_there_again(up: Ru
 
     up.start()
     wait_for(up.is_healthy, "health of the second start")
-    users = run_django(
-        up,
-        "shell",
-        "-v",
-        "0",
-        "-c",
-        "print(list(User.objects.values_list('username', flat=True)))",
-        prelude="from django.contrib.auth.models import User; ",
-    )
-    assert "ada" in users
+    users = run_django(up, "shell", "-v", "0", "-c", PRINT_USERS)
+    assert users.split() == ["ada"]
 
 
-def run_django(up: RunningUp, *arguments: str, prelude: str = "") -> str:
+PRINT_USERS = """
+from django.contrib.auth.models import User
+print(*User.objects.filter(username="ada").values_list("username", flat=True))
+"""
+
+
+def run_django(up: RunningUp, *arguments: str) -> str:
     """A Django command in another process: it finds the services of the running installation by itself."""
-    words = [*arguments[:-1], prelude + arguments[-1]]
     environment = environment_for(up.data_dir) | {"DJANGO_SUPERUSER_PASSWORD": "a-long-test-password"}
-    command = [sys.executable, "manage.py", *words]
+    command = [sys.executable, "manage.py", *arguments]
     done = subprocess.run(command, cwd=ROOT_DIR, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -19,11 +21,12 @@ import psutil
 from rlmweb.boot.paths import ROOT_DIR
 
 T = TypeVar("T")
-# What a running installation would hand down to the one under test.
-OUTER_VARIABLES = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "RLMWEB_DATA_DIR")
+# What the services of the test run would hand down to the installation under test; so would every RLMWEB_... variable.
+OUTER_VARIABLES = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE")
 CHILDREN = ("postgres", "valkey", "web", "worker", "sandboxes")
 START_TIMEOUT_S = 90
 STOP_TIMEOUT_S = 30
+POLL_S = 0.05
 
 
 def wait_for(find: Callable[[], T | None], what: str, timeout_s: float = START_TIMEOUT_S) -> T:
@@ -31,19 +34,13 @@ def wait_for(find: Callable[[], T | None], what: str, timeout_s: float = START_T
     deadline_s = time.monotonic() + timeout_s
     while not (found := find()):
         assert time.monotonic() < deadline_s, f"{what} did not happen within {timeout_s} s"
-        select_nothing(0.05)
+        select.select([], [], [], POLL_S)  # give the processor away between two looks
     return found
 
 
-def select_nothing(duration_s: float) -> None:
-    """Give the processor away between two looks at a condition."""
-    import select
-
-    select.select([], [], [], duration_s)
-
-
 def environment_for(data_dir: Path) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if name not in OUTER_VARIABLES}
+    outer = {name for name in os.environ if name in OUTER_VARIABLES or name.startswith("RLMWEB_")}
+    inherited = {name: value for name, value in os.environ.items() if name not in outer}
     return inherited | {"RLMWEB_DATA_DIR": str(data_dir)}
 
 
@@ -125,7 +122,8 @@ class RunningUp:
             self.supervisor.kill()
             self.supervisor.wait()
         for process in self.alive():
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # it may end by itself meanwhile
+                process.kill()
 
 
 def is_running(process: psutil.Process) -> bool:
