@@ -9,10 +9,13 @@ from django.urls import include, path
 from django.urls.resolvers import URLPattern, URLResolver
 
 from rlmweb.health import healthz
+from rlmweb.teams.signin import how_to_open, open_installation
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
     path("healthz", healthz, name="healthz"),
+    path("open/", how_to_open, name="how_to_open"),
+    path("open/<str:token>/", open_installation, name="open"),
 ]
 if find_spec("runs.urls") is not None:
     urlpatterns.append(path("", include("runs.urls")))
