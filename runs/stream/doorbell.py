@@ -12,7 +12,7 @@ import threading
 import time
 from uuid import UUID
 
-from channels.layers import get_channel_layer
+from channels.layers import BaseChannelLayer, get_channel_layer
 
 from sandboxes import aio
 
@@ -31,6 +31,13 @@ def group_of(session_uuid: UUID | str) -> str:
 def ring(session_uuid: UUID, last_seq: int) -> None:
     """Say that the session's events up to `last_seq` are committed. Never blocks and never raises."""
     _bell.ring(session_uuid, last_seq)
+
+
+def _layer() -> BaseChannelLayer:
+    layer = get_channel_layer()
+    if layer is None:
+        raise RuntimeError("CHANNEL_LAYERS has no default layer")
+    return layer
 
 
 class _Bell:
@@ -67,7 +74,7 @@ class _Bell:
         message = {"type": "ring", "session": str(session_uuid), "seq": last_seq}
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
-                await get_channel_layer().group_send(group_of(session_uuid), message)
+                await _layer().group_send(group_of(session_uuid), message)
         except Exception as error:  # noqa: BLE001  # whatever the broker's client raises, the hubs look by themselves
             self._complain(error)
 
