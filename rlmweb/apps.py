@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
-from django.conf import settings
 
 
 class RlmwebConfig(AppConfig):
-    """Wiring: structured logs and the checks of the configuration."""
+    """Wiring: the Celery application and the checks of the configuration."""
 
     name = "rlmweb"
     label = "rlmweb"
@@ -14,6 +13,3 @@ class RlmwebConfig(AppConfig):
     def ready(self) -> None:
         # Tasks are sent through Celery's current application, which is ours only once it is imported.
         from rlmweb import celery, checks  # noqa: F401
-        from rlmweb.settings import logs
-
-        logs.configure(settings.LOGGING)

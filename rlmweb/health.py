@@ -4,11 +4,11 @@ life.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
 import redis
-import structlog
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -21,7 +21,7 @@ WORKERS_KEY = "rlmweb:workers"
 FORGOTTEN_AFTER_S = 3600.0
 TIMEOUT_S = 2.0
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Unhealthy(Exception):
@@ -52,7 +52,7 @@ def check_database() -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     except DatabaseError as error:
-        log.warning("health.database", error=type(error).__name__)
+        log.warning("the database cannot be reached", extra={"error": type(error).__name__})
         raise Unhealthy("unreachable") from error
 
 
@@ -61,7 +61,7 @@ def check_redis() -> None:
         with _client() as client:
             client.ping()
     except redis.RedisError as error:
-        log.warning("health.redis", error=type(error).__name__)
+        log.warning("redis cannot be reached", extra={"error": type(error).__name__})
         raise Unhealthy("unreachable") from error
 
 

@@ -8,6 +8,7 @@ doing the same job.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import zlib
@@ -15,7 +16,6 @@ from collections.abc import Callable
 from typing import Any
 
 import redis
-import structlog
 from celery import bootsteps
 from django.conf import settings
 from django.db import DatabaseError, connection
@@ -28,7 +28,7 @@ HEARTBEAT_EVERY_S = 3.0
 # Names our locks among other users of advisory locks in the same database.
 LOCK_SPACE = zlib.crc32(b"rlmweb.periodic") & 0x7FFFFFFF
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Periodic(bootsteps.StartStopStep):
@@ -57,7 +57,7 @@ class Periodic(bootsteps.StartStopStep):
             try:
                 health.forget_worker(str(parent.hostname))
             except redis.RedisError as error:
-                log.warning("worker.forget", error=type(error).__name__)
+                log.warning("the sign of life stays behind", extra={"error": type(error).__name__})
 
 
 class Clock(threading.Thread):
@@ -84,10 +84,10 @@ class Clock(threading.Thread):
         try:
             job()
         except (redis.RedisError, DatabaseError) as error:
-            log.warning("periodic.unreachable", job=name, error=type(error).__name__)
+            log.warning("a server cannot be reached", extra={"job": name, "error": type(error).__name__})
         except Exception:
             # One broken job must not stop the others, nor the worker's sign of life.
-            log.exception("periodic.failed", job=name)
+            log.exception("a periodic job failed", extra={"job": name})
         finally:
             connection.close()  # back to the pool; a lost one is replaced at the next call
 

@@ -58,6 +58,8 @@ class Installation:
             "PYTHONUNBUFFERED": "1",
             # glibc gives every thread an arena of its own otherwise, and a worker has many threads.
             "MALLOC_ARENA_MAX": "2",
+            # Its checks would load every page, form and API into the worker; the same checks run at each migration.
+            "CELERY_SKIP_CHECKS": "1",
             # Celery warns about root on every start; whoever runs `up` as root has read ours.
             "C_FORCE_ROOT": "1",
         }

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import socket
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 from rlmweb.boot.children import Child
@@ -16,6 +14,7 @@ from rlmweb.boot.paths import ROOT_DIR
 # A browser sends acknowledgements and short commands; anything larger is not ours.
 WEBSOCKET_MAX_BYTES = 256 * 1024
 BACKLOG = 512
+ANSWER_TIMEOUT_S = 30.0
 QUEUES = "rlmweb.steps,rlmweb.control"
 
 
@@ -38,13 +37,16 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def answers_http(listener: socket.socket) -> bool:
-    """Whether the web process answers anything at all, an error page included."""
+    """Whether the web process answers anything at all, an error page included.
+
+    A bare socket: urllib would load TLS and mail into a supervisor that is otherwise only waiting.
+    """
     host, port = listener.getsockname()[:2]
+    request = b"GET /healthz?only=web HTTP/1.0\r\nHost: localhost\r\n\r\n"
     try:
-        with urllib.request.urlopen(f"http://{reachable(host)}:{port}/healthz?only=web", timeout=30):
-            return True
-    except urllib.error.HTTPError:
-        return True
+        with socket.create_connection((reachable(host).strip("[]"), port), timeout=ANSWER_TIMEOUT_S) as client:
+            client.sendall(request)
+            return client.recv(5) == b"HTTP/"
     except OSError:
         return False
 

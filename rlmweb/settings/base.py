@@ -36,8 +36,8 @@ LM_FANOUT = env.whole_number("RLMWEB_LM_FANOUT", 32, least=1, most=1024)
 SCRIPT_LEDGER_DIR = env.folder("RLMWEB_SCRIPT_LEDGER_DIR", None)
 LOCAL_SANDBOX_SOCKET = env.folder("RLMWEB_LOCAL_SANDBOX_SOCKET", DATA_DIR / "run" / "sandboxes.sock")
 
+# Daphne's own app is left out: it only changes `runserver`, and it loads Twisted (16 MB) in every worker.
 INSTALLED_APPS = [
-    "daphne",
     "channels",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -185,6 +185,5 @@ USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "UTC"
 
-LOGGING_CONFIG = None
 LOG_LEVEL = env.text("RLMWEB_LOG_LEVEL", "INFO").upper()
 LOGGING = logging_config(LOG_LEVEL)

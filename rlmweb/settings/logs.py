@@ -1,87 +1,57 @@
-"""Structured logs: one JSON object a line, with the ids of session, node and step where they are bound,
-never a prompt.
+"""Logs as one JSON object a line. What a record says beside its text goes into `extra`: ids yes, prompts never.
+
+The standard library's logging, because structlog loads rich and Twisted: 7 MB in each process that we promise to keep small.
 """
 
 from __future__ import annotations
 
-import logging.config
+import json
+import logging
+from datetime import UTC, datetime
 from typing import Any
 
-import structlog
-
+LEVELS = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
 # Values under these names never reach a log, whoever passes them.
 SECRET_FIELDS = frozenset(
     {
-        "prompt",
-        "prompts",
-        "messages",
-        "completion",
-        "reply",
-        "code",
-        "output",
-        "api_key",
-        "authorization",
-        "token",
-        "password",
+        *("prompt", "prompts", "messages", "completion", "reply", "code", "output"),
+        *("api_key", "authorization", "cookie", "token", "password", "secret"),
     }
 )
 REDACTED = "[not logged]"
-LEVELS = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
+# What every record has; anything else came in `extra`.
+ORDINARY_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-def drop_secrets(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    for name in SECRET_FIELDS & event.keys():
-        event[name] = REDACTED
-    return event
+class JsonFormatter(logging.Formatter):
+    """A record as one line; values that JSON does not know are shown as text."""
 
-
-PROCESSORS: list[structlog.typing.Processor] = [
-    structlog.contextvars.merge_contextvars,
-    structlog.stdlib.add_logger_name,
-    structlog.stdlib.add_log_level,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
-    drop_secrets,
-]
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+        }
+        for name, value in vars(record).items():
+            if name not in ORDINARY_FIELDS:
+                line[name] = REDACTED if name in SECRET_FIELDS else value
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
 
 
 def logging_config(level: str) -> dict[str, Any]:
-    """The dictConfig for the standard library; `configure()` applies it and sends structlog the same way."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {
-            "json": {
-                "()": structlog.stdlib.ProcessorFormatter,
-                "foreign_pre_chain": PROCESSORS,
-                "processors": [
-                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                    structlog.processors.format_exc_info,
-                    structlog.processors.JSONRenderer(),
-                ],
-            }
-        },
+        "formatters": {"json": {"()": JsonFormatter}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
         "root": {"handlers": ["stderr"], "level": level if level in LEVELS else "INFO"},
         "loggers": {
-            # One line a request and one a websocket frame say nothing that the events do not.
-            "daphne": {"level": "WARNING"},
-            "django.channels.server": {"level": "WARNING"},
-            "httpx": {"level": "WARNING"},
-            "celery": {"level": "WARNING"},
+            # One line a request, a websocket frame or a call to a model says nothing that the events do not.
+            **{name: {"level": "WARNING"} for name in ("celery", "daphne", "django.channels.server", "httpx")},
+            # Django would add a handler of its own.
+            "django": {"handlers": [], "propagate": True},
         },
     }
-
-
-def configure(config: dict[str, Any]) -> None:
-    logging.config.dictConfig(config)
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *PROCESSORS,
-            structlog.stdlib.PositionalArgumentsFormatter(),
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
