@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import socket
+import stat
 
 results = {}
 
@@ -71,6 +72,18 @@ def open_foreign_descriptors():
     return opened
 
 
+def find_foreign_sockets():
+    """Sockets that this process inherited, besides its one line to the supervisor."""
+    found = []
+    for descriptor in range(3, 4096):
+        with contextlib.suppress(OSError):
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                found.append(descriptor)
+    if len(found) < 2:
+        raise PermissionError
+    return found
+
+
 def system_call(name, *arguments):
     import ctypes
 
@@ -90,6 +103,7 @@ attempt("write to /usr", lambda: write("/usr/rlmweb-escaped"))
 attempt("write to /etc", lambda: write("/etc/rlmweb-escaped"))
 attempt("supervisor memory", lambda: read(f"/proc/{os.getppid()}/mem"))
 attempt("supervisor descriptors", open_foreign_descriptors)
+attempt("inherited sockets", find_foreign_sockets)
 attempt("unshare", lambda: system_call("unshare", 0x10000000))
 attempt("ptrace", lambda: system_call("ptrace", 16, os.getppid(), 0, 0))
 attempt("signal to the service", lambda: os.kill(FACTS["service"], 0))

@@ -96,6 +96,11 @@ class LocalProvider:
         refused = "; ".join(f"{name}: {reason}" for name, reason in reply["tiers"].items() if reason)
         return f"local sandbox service, tier {reply['tier']}" + (f" (not available: {refused})" if refused else "")
 
+    async def tiers(self) -> Mapping[str, str]:
+        """The reason against each tier of isolation on this machine, strongest first; empty: it passed the self-test."""
+        reply = await self._client.request("ping")
+        return {str(name): str(reason) for name, reason in reply["tiers"].items()}
+
     async def close(self) -> None:
         """Let go of the connection. The service and its sandboxes go on."""
         await self._client.close()

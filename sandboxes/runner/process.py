@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SIGKILL, SIGCONT, SIGSTOP, SIGINT = 9, 18, 19, 2
 HIGH_DESCRIPTOR = 200
 """The REPL keeps its own descriptors from here on, away from code that closes the low ones."""
-MAX_NOTE_BYTES = 65536
+MAX_DESCRIPTORS = 4096
 
 
 class ReplProcess:
@@ -199,8 +199,9 @@ def _become_child(control: int, outputs: list[int], main: Callable[[int], None])
         for target, source in enumerate([null, *outputs]):
             # Through a high copy: a source may sit on a descriptor that is about to be replaced.
             os.dup2(fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, HIGH_DESCRIPTOR), target)
-        os.closerange(3, HIGH_DESCRIPTOR)
-        os.closerange(kept + 1, HIGH_DESCRIPTOR + 64)
+        # Above all the host's descriptors, which also sit high: the code of a cell must not find them.
+        os.closerange(3, kept)
+        os.closerange(kept + 1, MAX_DESCRIPTORS)
         main(kept)
         status = 0
     finally:

@@ -26,7 +26,7 @@ class Control:
         self.socket = _socket.socket(fileno=descriptor)
         self.descriptor = descriptor
         self.lines = LineReader()
-        self.received_descriptors: list[int] = []
+        self._descriptors: list[int] = []
         self.busy = False
         """True while bytes are between the socket and their owner: an interrupt must wait."""
         self._send_lock = _thread.allocate_lock()
@@ -45,6 +45,11 @@ class Control:
             self.wait_readable(None)
             self.receive()
 
+    def take_descriptors(self) -> list[int]:
+        """Descriptors that came with the last message."""
+        taken, self._descriptors = self._descriptors, []
+        return taken
+
     def wait_readable(self, timeout_ms: int | None) -> bool:
         poll = select.poll()
         poll.register(self.descriptor, select.POLLIN)
@@ -58,7 +63,7 @@ class Control:
         for level, kind, body in ancillary:
             if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
                 for start in range(0, len(body) - 3, 4):
-                    self.received_descriptors.append(int.from_bytes(body[start : start + 4], "little"))
+                    self._descriptors.append(int.from_bytes(body[start : start + 4], "little"))
         if not data:
             os._exit(0)
         self.lines.feed(data)

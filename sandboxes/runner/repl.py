@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # `signal` imports enum
 import _thread
+import fcntl
 import io
 import os
 import sys
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from sandboxes.runner.options import Options
 
 RECURSION_LIMIT = 1000
+NO_DESCRIPTORS = 71
+"""Exit status when new pipes could not be received."""
 SENT_TRACEBACK_CHARS = 12_000
 MAX_MESSAGE_CHARS = 2000
 MIB = 1024 * 1024
@@ -32,22 +35,22 @@ class Streams:
     """`sys.stdout` and `sys.stderr` of the cell, and those of threads that outlived an earlier cell."""
 
     def __init__(self) -> None:
-        import fcntl
-
         self._saved = [fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, HIGH_DESCRIPTOR) for number in (0, 1, 2)]
+        self.null = self._saved[0]
         self._late: dict[int, tuple[Any, Any]] = {}
         self.current: tuple[Any, Any] = (None, None)
 
-    def begin(self, fresh: list[int]) -> None:
-        """Standard descriptors and streams for a cell, whatever the last one did to them.
-
-        With `fresh` pipes, threads that are still alive keep the old ones: what they print is told apart.
-        """
+    def renew(self, fresh: list[int]) -> None:
+        """Take new pipes, if there are any. Threads that are still alive keep the old ones: what they print is told
+        apart."""
         if fresh:
             self._keep_for_threads()
-            for number, descriptor in enumerate(fresh, start=1):
-                os.dup2(descriptor, self._saved[number], False)
-                os.close(descriptor)
+        for number, descriptor in enumerate(fresh, start=1):
+            os.dup2(descriptor, self._saved[number], False)
+            os.close(descriptor)
+
+    def begin(self) -> None:
+        """Standard descriptors and streams for a cell, whatever the last one did to them."""
         for number, saved in enumerate(self._saved):
             os.dup2(saved, number)
         self.current = (_writer(1), _writer(2))
@@ -75,6 +78,31 @@ class Streams:
                 stream.flush()
             except (OSError, ValueError):
                 pass  # the cell closed the stream or its descriptor
+
+
+class Reserve:
+    """Descriptors held while code runs and given back when it is done: code that used all others up cannot keep the
+    REPL from receiving new pipes."""
+
+    COUNT = 8
+
+    def __init__(self, model: int) -> None:
+        self._model = model
+        self._held: list[int] = []
+
+    def hold(self) -> None:
+        try:
+            while len(self._held) < self.COUNT:
+                self._held.append(fcntl.fcntl(self._model, fcntl.F_DUPFD_CLOEXEC, HIGH_DESCRIPTOR))
+        except OSError:
+            pass  # all are in use: there is nothing to protect
+
+    def release(self) -> None:
+        while self._held:
+            try:
+                os.close(self._held.pop())
+            except OSError:
+                pass  # the code closed it
 
 
 class _ByThread(io.TextIOBase):
@@ -124,12 +152,19 @@ class Repl:
     def serve(self) -> None:
         _signal.signal(_signal.SIGINT, self._on_interrupt)
         self._preload()
+        reserve = Reserve(self.streams.null)
         while True:
             message = self.control.next_message()
+            fresh = self.control.take_descriptors()
+            if len(fresh) != (2 if message.get("fresh") else 0):
+                os._exit(NO_DESCRIPTORS)
+            self.streams.renew(fresh)
+            reserve.hold()
             if message["t"] == "setup":
                 self.control.send(self._setup(message))
             elif message["t"] == "exec":
                 self.control.send(self._cell(message))
+            reserve.release()
 
     def _preload(self) -> None:
         for name in PRELOADED:
@@ -147,7 +182,7 @@ class Repl:
     def _setup(self, message: dict[str, Any]) -> dict[str, Any]:
         reply: dict[str, Any] = {"t": "setup"}
         notes: list[str] = []
-        self.streams.begin([])
+        self.streams.begin()
         try:
             for prefix, files in (("context", "contexts"), ("history", "history")):
                 for index, file in enumerate(message.get(files, [])):
@@ -164,8 +199,7 @@ class Repl:
     # Cells ------------------------------------------------------------------------------------------------------
 
     def _cell(self, message: dict[str, Any]) -> dict[str, Any]:
-        fresh, self.control.received_descriptors = self.control.received_descriptors, []
-        self.streams.begin(fresh)
+        self.streams.begin()
         self.queries.begin_cell()
         self.interrupted = False
         _signal.signal(_signal.SIGINT, self._on_interrupt)
