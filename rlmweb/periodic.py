@@ -112,7 +112,9 @@ def alone(name: str, job: Callable[[], object]) -> Callable[[], object]:
             with holder.cursor() as cursor:
                 cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [LOCK_SPACE, number])
                 row = cursor.fetchone()
-            return job() if row is not None and row[0] else None
+            result = job() if row is not None and row[0] else None
+            holder.rollback()  # ends the transaction, and with it the lock
+            return result
         finally:
             holder.close()
 

@@ -43,7 +43,7 @@ POSTGRES_SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
     "shared_buffers": "64MB",
-    "max_connections": "80",
+    "max_connections": "120",
     # One machine, no replicas, a small database: these would only be idle processes.
     "io_method": "sync",
     "max_logical_replication_workers": "0",

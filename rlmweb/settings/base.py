@@ -87,7 +87,9 @@ TEMPLATES: list[dict[str, Any]] = [
 # The record: PostgreSQL. A pool, because views, consumers and worker threads come and go; a connection is
 # checked before use so that a restarted database costs nobody a failed request.
 DATABASES: dict[str, dict[str, Any]] = {"default": env.database("DATABASE_URL", "postgresql://rlmweb@localhost/rlmweb")}
-DATABASE_POOL: dict[str, float] = {"min_size": 0, "max_size": 10, "timeout": 10, "max_idle": 60}
+# A worker's thread holds one for as long as its task runs, so the pool is larger than the number of threads.
+POOL_SIZE = env.whole_number("RLMWEB_DATABASE_POOL", 32, least=4, most=1000)
+DATABASE_POOL: dict[str, float] = {"min_size": 0, "max_size": POOL_SIZE, "timeout": 10, "max_idle": 60}
 DATABASES["default"].setdefault("OPTIONS", {})["pool"] = DATABASE_POOL
 DATABASES["default"]["CONN_MAX_AGE"] = 0
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
