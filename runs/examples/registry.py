@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from runs.examples.generated.logfile import EXAMPLE as LOGFILE
+from runs.examples.generated.needle import EXAMPLE as NEEDLE
+from runs.examples.generated.oolong import EXAMPLE as OOLONG
+from runs.examples.generated.sales import EXAMPLE as SALES
 from runs.examples.stdlib.example import EXAMPLE as STDLIB
 from runs.examples.types import Built, Example, UnknownExample
 
-_EXAMPLES = (STDLIB,)
+_EXAMPLES = (STDLIB, LOGFILE, NEEDLE, OOLONG, SALES)
 
 
 @dataclass(frozen=True)

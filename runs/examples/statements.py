@@ -12,14 +12,18 @@ from decimal import Decimal
 MAX_ANSWER_CHARS = 20_000
 """An answer to one of these questions is short. What is longer is read up to here."""
 
-_FINAL = re.compile(
-    r"""\b(?:final\s+answer|answer|label|result)\b\s*(?:is\b|was\b|[:=])+\s*:?\s*(?P<said>[^\n]*)  # The answer is: ...
-      | \bFINAL\((?P<call>[^\n]*)\)                                                  # FINAL(...)
-      | \\boxed\{(?P<box>[^}\n]*)\}                                                  # \boxed{...}
+_MARKER = re.compile(
+    r"""\b(?:final\s+)?(?:answer|label|result)\b\s*(?:is\b|was\b|[:=])\s*:?   # The answer is
+      | \bFINAL\(                                                         # FINAL(
+      | \\boxed\{                                                         # \boxed{
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-_SENTENCE_END = re.compile(r"(?<=[^\d\s])[.!?](?=\s+[A-Z]|\s*$)|(?<=\d)[.!?](?=\s+[A-Z]|\s*$)")
+_BRACKETS = {"(": ")", "{": "}"}
+# A sentence that takes back or adds to the one before belongs to what is stated.
+_SENTENCE_END = re.compile(
+    r"[.!?](?=\s+(?!(?:or|no|not|but|wait|actually|alternatively|maybe|perhaps)\b)\D|\s*$)", re.I
+)
 _UNITS = r"ms|s|KB|MB|GB|B|bytes?|times|x"
 _NUMBER = re.compile(
     rf"""(?<![\w.\-/])(?<!\d:)              # not inside a word, a path, a version or a name such as host-3
@@ -45,9 +49,8 @@ def claims(text: str) -> str:
     Every marked statement counts, so "The answer is 5. No, the answer is 6." claims both.
     """
     text = text[:MAX_ANSWER_CHARS]
-    marked = [m.group("said") or m.group("call") or m.group("box") or "" for m in _FINAL.finditer(text)]
-    marked = [_first_sentence(words) for words in marked if words.strip(" *_`\"'")]
-    return "\n".join(marked) if marked else text
+    marked = [_stated(match.group(), text[match.end() :]) for match in _MARKER.finditer(text)]
+    return "\n".join(marked) or text
 
 
 def numbers_in(text: str) -> list[Decimal]:
@@ -93,6 +96,13 @@ def items_in(text: str) -> list[str]:
     return [part for part in stripped if part]
 
 
-def _first_sentence(text: str) -> str:
-    end = _SENTENCE_END.search(text)
-    return text[: end.start()] if end else text
+def _stated(marker: str, rest: str) -> str:
+    """What stands behind a marker: in its brackets, in the rest of its sentence, or in the lines below it."""
+    closing = _BRACKETS.get(marker[-1])
+    if closing is not None:
+        return rest.split(closing)[0]
+    line = rest.split("\n")[0]
+    if not line.strip(" *_`"):
+        return rest
+    end = _SENTENCE_END.search(line)
+    return line[: end.start()] if end else line
