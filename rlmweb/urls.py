@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 from django.contrib import admin
 from django.urls import include, path
 from django.urls.resolvers import URLPattern, URLResolver
@@ -16,6 +14,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", healthz, name="healthz"),
     path("open/", how_to_open, name="how_to_open"),
     path("open/<str:token>/", open_installation, name="open"),
+    path("", include("runs.urls")),
 ]
-if find_spec("runs.urls") is not None:
-    urlpatterns.append(path("", include("runs.urls")))

@@ -51,8 +51,8 @@ def start_missing_services() -> None:
     if "RLMWEB_LOCAL_SANDBOX_SOCKET" not in os.environ:
         path = socket_dir(_folder) / "sandboxes.sock"
         os.environ["RLMWEB_LOCAL_SANDBOX_SOCKET"] = str(path)
-        arguments = ["-m", "sandboxes.local.service", "--socket", path]
-        _start(Child("sandboxes", [sys.executable, *arguments], _folder / "sandboxes.log", is_ready=path.exists))
+        command = [sys.executable, "-m", "sandboxes.local.service", "--socket", str(path)]
+        _start(Child("sandboxes", command, _folder / "sandboxes.log", is_ready=path.exists))
 
 
 def _start(child: Child) -> None:
