@@ -211,7 +211,9 @@ class StepMachine:
 
     def _cells_of(self, parsed: Parsed) -> list[CellRecord]:
         cells = [CellRecord(code=code) for code in parsed.cells]
-        if parsed.final_var is not None:
+        if parsed.check is not None:
+            cells.append(CellRecord(code=parsed.check, built_in=True))
+        elif parsed.final_var is not None:
             # The variable lives in the sandbox: a cell of ours fetches it, and says so when there is none.
             cells.append(CellRecord(code=f"FINAL_VAR({parsed.final_var!r})", built_in=True))
         return cells

@@ -23,6 +23,8 @@ class Parsed:
     cells: tuple[str, ...] = ()
     final: str | None = None
     final_var: str | None = None
+    check: str | None = None
+    """Code of the profile's own to run last, shown as built in: it gives the answer with `FINAL`, or prints why not."""
 
 
 class Profile(Protocol):

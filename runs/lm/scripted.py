@@ -116,7 +116,9 @@ class ScriptedClient:
 
     def _draw(self, facts: Facts, what: str) -> float:
         """A number in [0, 1) that depends on seed, key and purpose only."""
-        digest = hashlib.blake2b(f"{self._script.seed}\n{facts.request.key}\n{what}".encode(), digest_size=7).digest()
+        # Without what stands before the place in the tree (the session): each session draws the same.
+        place = "/".join(facts.request.key.split("/")[-5:])
+        digest = hashlib.blake2b(f"{self._script.seed}\n{place}\n{what}".encode(), digest_size=7).digest()
         return int.from_bytes(digest, "big") / 2**56
 
 

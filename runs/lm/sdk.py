@@ -17,8 +17,8 @@ from runs.text import scrub
 ErrorMap = tuple[tuple[type[BaseException], Callable[[Any, str], LmError]], ...]
 """Most specific class first; the function gets the SDK's error and the key (to keep it out of messages)."""
 
-OWN_FIELDS = frozenset({"retry", "script", "options"})
-"""Fields of `extra` that are for us and not for the endpoint."""
+OWN_FIELDS = frozenset({"retry", "script", "options", "temperature", "gbnf"})
+"""Fields of `extra` that are for us and not for the endpoint: hints of a prompt profile are among them."""
 FIXED_FIELDS = frozenset({"model", "messages", "stream", "stream_options", "n", "system"})
 """Fields of a request that the engine and the books depend on."""
 

@@ -102,7 +102,9 @@ def _sober(request: LmRequest, chosen: Sampling) -> LmRequest:
         temperature=_first(request.sampling.temperature, chosen.temperature, 0.0),
         max_output_tokens=request.sampling.max_output_tokens or chosen.max_output_tokens or most,
     )
-    return replace(request, sampling=sampling)
+    grammar = request.extra.get("gbnf")
+    extra = {**request.extra, "grammar": grammar} if isinstance(grammar, str) else request.extra
+    return replace(request, sampling=sampling, extra=extra)
 
 
 def _first(*values: float | None) -> float:

@@ -1,0 +1,146 @@
+"""The small profile: for models of one or two billion parameters, which cannot follow a page of instructions.
+
+A built-in look at the context, one worked example near to the question, answers taken only after something was run, and
+short feedback. The model's code runs as it wrote it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from runs.engine import parsing
+from runs.engine.io import ChatMessage
+from runs.engine.observation import cell_report, shown
+from runs.engine.profile import Parsed
+from runs.engine.profiles.small_exemplars import EXEMPLARS, exemplar_for
+from runs.engine.profiles.small_probe import Seen, probe_code, read_probe
+from runs.engine.state import CellRecord, NodeState, NodeTask
+
+SYSTEM = """\
+You are a Recursive Language Model: you answer a question about a long text held in the Python variable `context`. You \
+see only its first lines; read the rest with Python.
+Reply with one ```repl block, then FINAL_VAR(result), or FINAL(text) once you have seen the answer.
+Available: `context`; `llm_query(prompt)` and `llm_query_batched(prompts)`, a small language model; modules re, csv, io, \
+collections.
+Use Python for searching, counting and arithmetic. Use llm_query only where meaning matters (topic, sentiment, summary)."""
+
+CODE_TOKENS = 320
+FINAL_TOKENS = 120
+SHOWN_CHARS = 700
+TEMPERATURES = (0.0, 0.5, 0.7, 0.9)
+"""By failed tries: a small model that is asked again without any chance writes the same thing again."""
+EMPTY_ACCEPTED_FROM_TURN = 3
+"""Nothing found is most often a wrong pattern; that it is nothing indeed is believed after two tries."""
+NO_NEAR_LINES = frozenset({"table", "summary", "judge"})
+"""Kinds of questions for which single lines mislead."""
+FINAL_GRAMMAR = 'root ::= "FINAL(" [^\\n]+ ")"'
+
+FINISH = """\
+if {name!r} not in globals():
+    print("There is no variable {name}.", SHOW_VARS())
+elif globals()[{name!r}] in (None, "", 0, [], {{}}, (), set()) and not {accept_empty}:
+    print("Nothing was found.")
+else:
+    FINAL_VAR({name!r})
+"""
+
+
+class SmallProfile:
+    name = "small"
+
+    def probe(self, task: NodeTask) -> str | None:
+        return probe_code(task.question)
+
+    def opening(self, task: NodeTask, probe: str) -> list[ChatMessage]:
+        seen = read_probe(probe)
+        question = task.question or seen.task
+        kind = exemplar_for(question, seen.kind, _lines(seen))
+        example = EXEMPLARS[kind]
+        messages = [ChatMessage("system", task.system_prompt or SYSTEM)]
+        messages.append(ChatMessage("user", _question(example.question, example.shape, (example.first,), ())))
+        for place, text in enumerate(example.replies):
+            messages.append(ChatMessage("user" if place % 2 else "assistant", text))
+        near = () if kind in NO_NEAR_LINES else seen.near
+        # The line of column names is in the shape already; the next one shows what values look like.
+        first = seen.first[1:] if seen.kind.startswith("CSV") else seen.first
+        messages.append(ChatMessage("user", _question(question, seen.shape, first[:2], near)))
+        return messages
+
+    def turn(self, task: NodeTask, node: NodeState, turn: int) -> ChatMessage | None:
+        return None
+
+    def parse(self, task: NodeTask, node: NodeState, reply: str, turn: int) -> Parsed:
+        blocks, prose = parsing.split_reply(reply)
+        cells = tuple(_without_final(code) for code in parsing.code_cells(blocks)[:1])
+        name = parsing.final_variable(reply)
+        final = parsing.final_text(prose)
+        if final is not None and name is None and final.isidentifier() and (cells or node.cells_run):
+            # Small models write FINAL(result) when they mean the variable.
+            name, final = final, None
+        if name is not None and (cells or node.cells_run):
+            return Parsed(cells, check=FINISH.format(name=name, accept_empty=turn >= EMPTY_ACCEPTED_FROM_TURN))
+        if cells or not node.cells_run:
+            # An answer in the text counts only when the model has seen something before it wrote it.
+            return Parsed(cells)
+        return Parsed(final=final)
+
+    def observe(self, task: NodeTask, node: NodeState, reply: str, cells: Sequence[CellRecord]) -> list[ChatMessage]:
+        text, failed = self._verdict(node, reply, cells)
+        tries = node.notes.get("tries", 0)
+        node.notes["tries"] = (tries if isinstance(tries, int) else 0) + 1 if failed else 0
+        node.notes["seen"] = not failed
+        return [ChatMessage("assistant", reply), ChatMessage("user", text)]
+
+    def ask(self, task: NodeTask, node: NodeState, turn: int) -> dict[str, Any]:
+        tries = node.notes.get("tries", 0)
+        temperature = TEMPERATURES[min(tries if isinstance(tries, int) else 0, len(TEMPERATURES) - 1)]
+        if node.notes.get("seen"):
+            return {"max_output_tokens": FINAL_TOKENS, "temperature": temperature, "gbnf": FINAL_GRAMMAR}
+        return {"max_output_tokens": CODE_TOKENS, "temperature": temperature}
+
+    def _verdict(self, node: NodeState, reply: str, cells: Sequence[CellRecord]) -> tuple[str, bool]:
+        """What to tell the model, and whether its try failed."""
+        own = [cell for cell in cells if not cell.built_in]
+        if not cells:
+            if parsing.cut_off(parsing.split_reply(reply)[0]):
+                return "That was cut off. Write a shorter ```repl block.", True
+            return "Nothing was run. Reply with one ```repl block that reads `context`.", True
+        broken = next((cell for cell in own if cell.status != "ok"), None)
+        if broken is not None:
+            return f"{_last_lines(cell_report(broken))}\nWrite the corrected ```repl block.", True
+        said = "\n".join(text for cell in cells if cell.built_in and (text := shown(cell.stdout).strip()))
+        if said:
+            return f"{said}{_sample(node)}\nWrite other code in a ```repl block.", True
+        output = "\n".join(text for cell in own if (text := shown(cell.stdout).strip()))
+        if not output:
+            return f"Nothing was printed: nothing matched.{_sample(node)}\nWrite other code in a ```repl block.", True
+        return output[:SHOWN_CHARS], False
+
+
+def _question(question: str, shape: str, first: Sequence[str], near: Sequence[str]) -> str:
+    text = f"Question: {question}\ncontext: {shape}. It starts:\n" + "\n".join(first)
+    return text + "\nLines sharing words with the question:\n" + "\n".join(near) if near else text
+
+
+def _lines(seen: Seen) -> int:
+    found = re.search(r"(\d+) lines", seen.shape)
+    return int(found.group(1)) if found else 0
+
+
+def _without_final(code: str) -> str:
+    """A FINAL_VAR that slipped into the code is taken out: it is judged after the code has run."""
+    return re.sub(r"^FINAL_VAR\(.*\)[ \t]*$", "", code, flags=re.MULTILINE).rstrip() or code
+
+
+def _last_lines(report: str) -> str:
+    """The end of a traceback says what is wrong; the frames above it only take up room."""
+    lines = [line for line in report.strip().split("\n") if line.strip()]
+    return "\n".join(lines[-3:])[:SHOWN_CHARS]
+
+
+def _sample(node: NodeState) -> str:
+    seen = read_probe(node.probe)
+    lines = (seen.near or seen.first)[:2]
+    return "\nTwo lines of the context:\n" + "\n".join(lines) if lines else ""
