@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 
@@ -43,6 +44,10 @@ GRACE_S = 5.0
 """The runner keeps the cell's time; the host's clock is the second line and waits this much longer."""
 KILL_GRACE_S = 10.0
 """After the host's interrupt: a runner that does not end the cell by then is not in control of it any more."""
+MOST_VARIABLES = 200
+MOST_PART_CHARS = 20_000
+"""Bounds for what a runner that code took over may claim of a cell's variables and error."""
+PartT = TypeVar("PartT", Variable, CellError)
 MAX_TEXT_BYTES = 64 * 1024 * 1024
 """Longest prompt or answer taken from a sandbox."""
 
@@ -118,7 +123,7 @@ class StepCells:
         if isinstance(frame, Finished):
             self._running = None
             return RunnerSaid(self._with_texts(frame))
-        return RunnerSaid(frame)
+        return RunnerSaid(msgspec.structs.replace(frame, text=scrub(frame.text)))
 
     def overdue(self) -> Input | None:
         """Looks at the host's clock: the running cell is past its time."""
@@ -210,9 +215,14 @@ class StepCells:
             )
 
     def _with_texts(self, frame: Finished) -> Finished:
-        final = self._inline(frame.final) if frame.final is not None else None
-        partial = self._inline(frame.partial) if frame.partial is not None else None
-        return msgspec.structs.replace(frame, final=final, partial=partial)
+        """The frame with its payloads fetched and every text made safe to store."""
+        return msgspec.structs.replace(
+            frame,
+            final=self._inline(frame.final) if frame.final is not None else None,
+            partial=self._inline(frame.partial) if frame.partial is not None else None,
+            error=_safe(frame.error) if frame.error is not None else None,
+            variables=[_safe(variable) for variable in frame.variables[:MOST_VARIABLES]],
+        )
 
     def _inline(self, payload: Payload) -> Payload:
         if payload.file is None:
@@ -240,3 +250,9 @@ class StepCells:
 
     def _log(self, message: str) -> None:
         self.events.append(Log(level="warning", message=message, node=self._run.node.number, step=self._step_number))
+
+
+def _safe(part: PartT) -> PartT:
+    """A part of a frame with all its texts scrubbed and bounded."""
+    texts = {name: scrub(getattr(part, name))[:MOST_PART_CHARS] for name in part.__struct_fields__}
+    return msgspec.structs.replace(part, **texts)

@@ -10,39 +10,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass
 from queue import Empty
 from uuid import uuid4
 
 from django.db import connection
-from django.db.models.functions import Now
-from django.utils import timezone
 
-from runs.engine.io import (
-    AnswerSubcall,
-    AppendMessages,
-    Ask,
-    CallKey,
-    ChatMessage,
-    Command,
-    Emit,
-    EndNode,
-    Input,
-    InterruptCell,
-    LimitReached,
-    NextStep,
-    OpenChildren,
-    ReplaceConversation,
-    RunCell,
-    RunnerSaid,
-    Suspend,
-)
+from runs.engine.io import CallKey, Command, Input, LimitReached, NextStep, RunnerSaid, Suspend
 from runs.engine.machine import StepMachine
 from runs.engine.state import step_state, to_plain
 from runs.events import record
-from runs.events.types import CellFinished, CellOutput, Event, StepWaiting
-from runs.models import Node, NodeMessage, SessionMeter, Step
+from runs.events.types import StepWaiting
+from runs.models import SessionMeter, Step
+from runs.services import rows
 from runs.services.calls import StepCalls
 from runs.services.cells import StepCells
 from runs.services.children import Prompts, endings, open_children, store_prompts
@@ -51,10 +31,11 @@ from runs.services.desk import Answered, Wrote
 from runs.services.dispatch import EXECUTE_STEP, send_on_commit
 from runs.services.endings import end_node
 from runs.services.journal import Journal
-from runs.services.leases import LEASE_S, WORKER_NAME, FenceLost, leases
+from runs.services.leases import FenceLost, leases
 from runs.services.limits import exceeded
 from runs.services.nodebox import lost
 from runs.services.noderun import LeaseLost, NodeRun, Signal
+from runs.services.plan import Plan, plan_of
 from runs.services.transaction import SessionTransaction, session_transaction
 from sandboxes.errors import SandboxError
 from sandboxes.frames import Output
@@ -72,26 +53,10 @@ TURN_S = 2.0
 
 
 @dataclass(slots=True)
-class Plan:
-    """What a list of commands amounts to: the content of one commit, and what to do after it."""
-
-    events: list[Event] = field(default_factory=list)
-    appended: list[ChatMessage] = field(default_factory=list)
-    replaced: tuple[ChatMessage, ...] | None = None
-    children: Prompts = field(default_factory=dict)
-    run: RunCell | None = None
-    answers: list[AnswerSubcall] = field(default_factory=list)
-    interrupts: list[InterruptCell] = field(default_factory=list)
-    suspend: Suspend | None = None
-    end: NextStep | EndNode | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
-    """The step is out of this driver's hands; `next_claim` is set when the node goes on here."""
+    """The step is out of this driver's hands; `successor` drives the node's next step when the node goes on here."""
 
-    next_claim: Claim | None = None
-    next_step: Step | None = None
+    successor: StepDriver | None = None
 
 
 class StepDriver:
@@ -109,151 +74,109 @@ class StepDriver:
         self.forced: list[Command] = []
         """Commands of the driver itself, carried out with the engine's next ones."""
         self.waits_for: set[CallKey] = set()
+        self._first: Plan | None = None
+        """The first plan, when the commit that ended the step before has recorded it already."""
         self._limit_told = False
         self._quiet_ticks = 0
-        self._output_bytes = 0
-        self._cell_errors = 0
 
     def drive(self) -> Outcome:
         """Work until the step ends, waits for children, or is lost. Raises `FenceLost`."""
         leases.hold(self.claim.token, lambda: self.run.signals.put(LeaseLost()))
         try:
-            self.cells.prefetch()
-            commands = self.machine.start()
-            while True:
-                outcome = self._carry_out(commands)
-                if outcome is not None:
-                    return outcome
+            if self._first is None:
+                self.cells.prefetch()
+                outcome = self._carry_out(plan_of(self.machine.start()))
+            else:
+                self._committed(self._first)
+                outcome = None
+            while outcome is None:
                 commands = [*self.machine.feed(self._gather()), *self.forced]
                 self.forced = []
+                outcome = self._carry_out(plan_of(commands))
+            return outcome
         finally:
             leases.release(self.claim.token)
-            self.run.state = self.machine.node
 
     # Commands -------------------------------------------------------------------------------------------------------
 
-    def _carry_out(self, commands: Sequence[Command]) -> Outcome | None:
-        plan = self._plan(commands)
-        if plan.run is not None:
-            self.cells.prepare()
-        outcome = self._commit(plan) if self._has_changes(plan) else None
-        if outcome is None:
-            self._act(plan)
-        self.run.box.acknowledge()
+    def _carry_out(self, plan: Plan) -> Outcome | None:
+        """Commit, then act."""
+        prompts = self._take_in(plan)
+        outcome: Outcome | None = None
+        if self.calls.choose() or plan.must_commit or self._has_progress():
+            prepared = self._prepared(plan)
+            with session_transaction(self.run.session) as changes:
+                check_fence(self.claim)
+                outcome = self._write(changes, plan, prepared, prompts)
+        self._committed(plan if outcome is None else Plan())
         return outcome
 
-    def _plan(self, commands: Sequence[Command]) -> Plan:
-        plan = Plan()
-        for command in commands:
-            match command:
-                case Emit():
-                    self._meter(command.event)
-                    plan.events.append(command.event)
-                case Ask():
-                    self.calls.ask(command)
-                case RunCell():
-                    plan.run = command
-                case AnswerSubcall():
-                    self.waits_for.discard(command.call)
-                    plan.answers.append(command)
-                case OpenChildren():
-                    prompts = store_prompts(command, self.run.store)
-                    self.waits_for.update(prompts)
-                    plan.children.update(prompts)
-                case InterruptCell():
-                    plan.interrupts.append(command)
-                case AppendMessages():
-                    plan.appended.extend(command.messages)
-                case ReplaceConversation():
-                    plan.replaced = command.messages
-                case Suspend():
-                    plan.suspend = command
-                case NextStep() | EndNode():
-                    plan.end = command
-        return plan
+    def _take_in(self, plan: Plan) -> Prompts:
+        """Before the commit: what can be done without the session's lock."""
+        prompts: Prompts = {}
+        for ask in plan.asks:
+            self.calls.ask(ask)
+        for command in plan.children:
+            prompts |= store_prompts(command, self.run.store)
+        self.waits_for.update(prompts)
+        self.waits_for.difference_update(answer.call for answer in plan.answers)
+        if plan.run is not None:
+            self.cells.prepare()
+        return prompts
 
-    def _meter(self, event: Event) -> None:
-        if isinstance(event, CellFinished) and event.status != "ok":
-            self._cell_errors += 1
-        if isinstance(event, CellOutput) and isinstance(event.text, str):
-            self._output_bytes += len(event.text.encode())
+    def _prepared(self, plan: Plan) -> list[record.Prepared]:
+        late, self.cells.events = self.cells.events, []
+        events = [*self.calls.outcome_events(), *late, *plan.events]
+        return [record.prepare(event, self.run.store) for event in events]
 
-    def _has_changes(self, plan: Plan) -> bool:
-        return bool(
-            self.calls.choose()
-            or plan.events
-            or plan.appended
-            or plan.replaced is not None
-            or plan.children
-            or plan.suspend
-            or plan.end
-            or self.cells.events
-            or self.machine.dirty
-            or self.run.box.seen_seq > self.run.node.runner_seq
-        )
+    def _has_progress(self) -> bool:
+        box = self.run.box
+        return bool(self.cells.events or self.machine.dirty or box.seen_seq > self.run.node.runner_seq)
+
+    def _committed(self, plan: Plan) -> None:
+        """After the commit: send what was journalled, tell the runner."""
+        self.calls.committed()
+        self.machine.clean()
+        for interrupt in plan.interrupts:
+            self.cells.interrupt(interrupt)
+        for answer in plan.answers:
+            self.cells.answer(answer)
+        if plan.run is not None:
+            self.cells.start(plan.run)
+        self.run.box.acknowledge()
 
     # The commit -----------------------------------------------------------------------------------------------------
 
-    def _commit(self, plan: Plan) -> Outcome | None:
-        late, self.cells.events = self.cells.events, []
-        events = [*self.calls.outcome_events(), *late, *plan.events]
-        prepared = [record.prepare(event, self.run.store) for event in events]
-        outcome: Outcome | None = None
-        with session_transaction(self.run.session) as changes:
-            check_fence(self.claim)
-            changes.emit_prepared(prepared)
-            self.calls.commit(changes)
-            if plan.children:
-                self._open_children(changes, plan.children)
-            self._save_messages(plan)
-            self._count(changes)
-            if plan.suspend is not None:
-                outcome = self._suspend(changes, plan.suspend.children)
-            elif isinstance(plan.end, NextStep):
-                outcome = self._next_step(changes)
-            elif isinstance(plan.end, EndNode):
-                self._finish_step(plan.end.status)
-                self._save_node()
-                changes.meter.steps += 1
-                end_node(changes, self.run.node, plan.end)
-                outcome = Outcome()
-            if plan.end is None:
-                self._save_progress()
-        self.calls.committed()
-        self.machine.clean()
-        return outcome
+    def _write(
+        self, changes: SessionTransaction, plan: Plan, prepared: list[record.Prepared], prompts: Prompts
+    ) -> Outcome | None:
+        """Everything that `plan` records. Runs inside the session's transaction, behind the fence."""
+        changes.emit_prepared(prepared)
+        self.calls.commit(changes)
+        if prompts:
+            self._open_children(changes, prompts)
+        self.run.save_messages(self.step.number, plan.replaced, plan.appended)
+        changes.meter.output_bytes += plan.output_bytes
+        changes.meter.errors += plan.cell_errors
+        self._check_limits(changes.meter)
+        if plan.end is not None:
+            changes.meter.steps += 1
+            self._save_node()
+            if isinstance(plan.end, NextStep):
+                return self._next_step(changes)
+            rows.finish_step(self.step.pk, plan.end.status, to_plain(self.machine.step))
+            end_node(changes, self.run.node, plan.end)
+            return Outcome()
+        self._save_progress()
+        if plan.suspend is not None:
+            return self._suspend(changes, plan.suspend.children)
+        return None
 
     def _open_children(self, changes: SessionTransaction, prompts: Prompts) -> None:
         ended, refused = open_children(changes, self.step, self.run.config, prompts)
         self.ready.extend(ended)
         if refused is not None:
             self.ready.append(LimitReached(refused.limit, refused.used, refused.allowed))
-
-    def _save_messages(self, plan: Plan) -> None:
-        run = self.run
-        if plan.replaced is not None:
-            run.epoch += 1
-            run.messages[:] = []
-        new = [*(plan.replaced or ()), *plan.appended]
-        if new:
-            NodeMessage.objects.bulk_create(
-                NodeMessage(
-                    node=run.node,
-                    epoch=run.epoch,
-                    position=len(run.messages) + n,
-                    step_number=self.step.number,
-                    role=message.role,
-                    content=message.content,
-                )
-                for n, message in enumerate(new)
-            )
-            run.messages.extend(new)
-
-    def _count(self, changes: SessionTransaction) -> None:
-        changes.meter.output_bytes += self._output_bytes
-        changes.meter.errors += self._cell_errors
-        self._output_bytes = self._cell_errors = 0
-        self._check_limits(changes.meter)
 
     def _check_limits(self, meter: SessionMeter) -> None:
         """Tell the engine, once, of a limit that is not about one call."""
@@ -264,78 +187,52 @@ class StepDriver:
             self.ready.append(LimitReached(over.limit, over.used, over.allowed))
 
     def _save_progress(self) -> None:
-        node = self.run.node
         if self.machine.dirty:
-            Step.objects.filter(pk=self.step.pk).update(state=to_plain(self.machine.step))
-        if self.machine.dirty or self.cells.unsaved_sandbox or self.run.box.seen_seq > node.runner_seq:
+            rows.save_step_state(self.step.pk, to_plain(self.machine.step))
+        if self.machine.dirty or self.cells.unsaved_sandbox or self.run.box.seen_seq > self.run.node.runner_seq:
             self._save_node()
 
     def _save_node(self) -> None:
+        # The row gets the runner's new number now; the object follows when the runner is told (`NodeBox.acknowledge`).
         node = self.run.node
         node.state = to_plain(self.machine.node)
-        # The row gets the new number now; the object follows when the runner is told (`NodeBox.acknowledge`).
-        Node.objects.filter(pk=node.pk).update(
-            state=node.state,
-            sandbox_ref=node.sandbox_ref,
-            sandbox_uuid=node.sandbox_uuid,
-            sandbox_generation=node.sandbox_generation,
-            runner_seq=self.run.box.seen_seq,
-        )
+        rows.save_node(node, node.state, self.run.box.seen_seq)
         self.cells.unsaved_sandbox = False
 
     def _suspend(self, changes: SessionTransaction, keys: Sequence[CallKey]) -> Outcome | None:
         """Let go of the worker, unless a child ended meanwhile: then there is something to do."""
+        if self.ready:
+            return None
         children = list(self.step.children.all())
         ended = [ending for ending in endings(children, self.run.store) if ending.call in keys]
         if ended:
             self.ready.extend(ended)
             return None
-        self._save_progress()
         changes.emit(StepWaiting(node=self.run.node.number, step=self.step.number, children=len(keys)))
         Step.objects.filter(pk=self.step.pk).update(status=Step.Status.WAITING, lease_token=None, lease_expires_at=None)
         return Outcome()
 
-    def _finish_step(self, status: str) -> None:
-        Step.objects.filter(pk=self.step.pk).update(
-            status=status,
-            state=to_plain(self.machine.step),
-            lease_token=None,
-            lease_expires_at=None,
-            finished_at=timezone.now(),
-        )
-
     def _next_step(self, changes: SessionTransaction) -> Outcome:
-        """Create the next step: claimed by this worker while its turn lasts, else for whoever comes first."""
-        self._finish_step("finished")
-        self._save_node()
-        changes.meter.steps += 1
-        stays = time.monotonic() < self.turn_ends
-        token = uuid4() if stays else None
-        step = Step.objects.create(
-            session=self.run.session,
-            node=self.run.node,
-            number=self.step.number + 1,
-            status=Step.Status.RUNNING if stays else Step.Status.READY,
-            attempt=1 if stays else 0,
-            lease_token=token,
-            lease_expires_at=Now() + timedelta(seconds=LEASE_S) if stays else None,
-            worker=WORKER_NAME if stays else "",
-            started_at=timezone.now() if stays else None,
-        )
-        if token is None:
+        """Create the next step: begun by this worker while its turn lasts, else for whoever comes first."""
+        rows.finish_step(self.step.pk, "finished", to_plain(self.machine.step))
+        if time.monotonic() >= self.turn_ends:
+            step = Step.objects.create(session=self.run.session, node=self.run.node, number=self.step.number + 1)
             send_on_commit(EXECUTE_STEP, [[str(step.uuid)]])
             return Outcome()
-        return Outcome(Claim(step.pk, step.session_id, token, again=False), step)
+        token = uuid4()
+        step = rows.create_claimed_step(self.step, token)
+        claim = Claim(step.pk, step.session_id, token, again=False)
+        successor = StepDriver(self.run, claim, step, self.turn_ends)
+        successor._begin(changes)
+        return Outcome(successor)
 
-    # After the commit -----------------------------------------------------------------------------------------------
-
-    def _act(self, plan: Plan) -> None:
-        for interrupt in plan.interrupts:
-            self.cells.interrupt(interrupt)
-        for answer in plan.answers:
-            self.cells.answer(answer)
-        if plan.run is not None:
-            self.cells.start(plan.run)
+    def _begin(self, changes: SessionTransaction) -> None:
+        """Record the step's first plan in the commit that ends the step before: one commit less for every step."""
+        plan = plan_of(self.machine.start())
+        prompts = self._take_in(plan)
+        self.calls.choose()
+        self._write(changes, plan, self._prepared(plan), prompts)
+        self._first = plan
 
     # Inputs ---------------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import logging
 import time
 from uuid import UUID
 
-from django.db import Error as DatabaseError
+from django.db import InterfaceError, OperationalError
 
 from runs.engine.io import EndNode
 from runs.events.types import ErrorInfo, StepFinished
@@ -37,18 +37,16 @@ def execute_step(uuid: UUID) -> None:
 
 def _work(claim: Claim) -> None:
     run, step = NodeRun.of_step(claim.step_pk)
-    turn_ends = time.monotonic() + TURN_S
+    driver: StepDriver | None = StepDriver(run, claim, step, time.monotonic() + TURN_S)
     try:
-        while True:
-            outcome = StepDriver(run, claim, step, turn_ends).drive()
-            if outcome.next_claim is None or outcome.next_step is None:
-                return
-            claim, step = outcome.next_claim, outcome.next_step
+        while driver is not None:
+            claim, step = driver.claim, driver.step
+            driver = driver.drive().successor
     except FenceLost:
         logger.info("step left to others", extra=_where(step))
     except SandboxError as error:
         _sandbox_failed(claim, step, error)
-    except DatabaseError:
+    except (OperationalError, InterfaceError):
         # The record is away: nothing can be said about the step. Its lease runs out and another worker takes it up.
         logger.exception("database failed during a step", extra=_where(step))
     except Exception as error:

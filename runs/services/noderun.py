@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from queue import SimpleQueue
 
 from runs.blobs import BlobStore, blob_store
@@ -41,6 +42,28 @@ class NodeRun:
     def of_step(cls, step_pk: int) -> tuple[NodeRun, Step]:
         step = Step.objects.select_related("node__session__context", "node__session__meter").get(pk=step_pk)
         return cls(step.node), step
+
+    def save_messages(
+        self, step_number: int, replaced: Sequence[ChatMessage] | None, appended: Sequence[ChatMessage]
+    ) -> None:
+        """Write the conversation's new messages; `replaced` begins a new epoch."""
+        if replaced is not None:
+            self.epoch += 1
+            self.messages[:] = []
+        new = [*(replaced or ()), *appended]
+        if new:
+            NodeMessage.objects.bulk_create(
+                NodeMessage(
+                    node=self.node,
+                    epoch=self.epoch,
+                    position=len(self.messages) + n,
+                    step_number=step_number,
+                    role=message.role,
+                    content=message.content,
+                )
+                for n, message in enumerate(new)
+            )
+            self.messages.extend(new)
 
     def close(self) -> None:
         self.desk.abandon()

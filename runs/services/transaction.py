@@ -15,6 +15,7 @@ from runs.blobs import BlobStore, Stored, blob_store
 from runs.events import record
 from runs.events.types import Event
 from runs.models import Session, SessionMeter
+from runs.services import rows
 from runs.stream.doorbell import ring
 
 
@@ -25,6 +26,7 @@ class SessionTransaction:
         self.session = session
         self.meter = meter
         self.store = store
+        self._meter_before = rows.meter_values(meter)
         self._events: list[record.Prepared] = []
         self._blobs: list[Stored] = []
 
@@ -45,7 +47,7 @@ class SessionTransaction:
         if self._events:
             record.insert(self.session.pk, self.meter.last_seq + 1, self._events)
             self.meter.last_seq += len(self._events)
-        self.meter.save()
+        rows.save_meter(self.meter, self._meter_before)
         if self._events:
             uuid, last_seq = self.session.uuid, self.meter.last_seq
             transaction.on_commit(lambda: ring(uuid, last_seq))
@@ -55,7 +57,6 @@ class SessionTransaction:
 def session_transaction(session: Session) -> Iterator[SessionTransaction]:
     """Open the transaction of `session`, holding its meter's lock until the end."""
     with transaction.atomic():
-        meter = SessionMeter.objects.select_for_update().get(pk=session.pk)
-        changes = SessionTransaction(session, meter, blob_store())
+        changes = SessionTransaction(session, rows.lock_meter(session.pk), blob_store())
         yield changes
         changes.flush()
