@@ -98,11 +98,9 @@ def _subcall(tree: Tree, cell: Cell, name: str, kind: str) -> SubCall:
 
 
 def _lineage(tree: Tree, node: Node) -> Iterator[Node]:
-    """The node and its ancestors. A log in circles ends the walk instead of the program."""
-    seen: set[int] = set()
+    """The node and its ancestors: a parent is always older than its child, so the walk ends."""
     current: Node | None = node
-    while current is not None and current.node not in seen:
-        seen.add(current.node)
+    while current is not None:
         yield current
         current = tree.nodes.get(current.parent) if current.parent is not None else None
 
@@ -179,9 +177,10 @@ def _node_finished(tree: Tree, event: types.NodeFinished) -> None:
         for cell in step.cells:
             cell.status = "stopped" if cell.status == "running" else cell.status
             for subcall in cell.subcalls:
-                subcall.status = "stopped" if subcall.status == "running" else subcall.status
-                for call in subcall.calls:
-                    _abandon(call)
+                if subcall.status == "running":
+                    subcall.status = "stopped"
+                    for call in subcall.calls:
+                        _abandon(call)
 
 
 def _abandon(call: Call) -> None:
