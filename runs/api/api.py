@@ -21,7 +21,7 @@ from runs.api.schemas import (
     Stopped,
     StopRequest,
 )
-from runs.events.read import page
+from runs.events.read import read_lines
 from runs.models import Node
 from runs.services.config import InvalidConfig, config_from_plain
 from runs.services.contexts import ContextError, context_from_text
@@ -113,8 +113,8 @@ def list_events(
 ) -> HttpResponse:
     """`{"events": [...], "last": N}`: events past `after` in order, as they are stored; `last` is the newest there is."""
     session = session_for(request.user, uuid)
-    events = page(session.pk, after, limit)
-    body = f'{{"events":[{",".join(events)}],"last":{session.meter.last_seq}}}'
+    events = ",".join(line.text for line in read_lines(session.pk, after, limit=limit))
+    body = f'{{"events":[{events}],"last":{session.meter.last_seq}}}'
     return HttpResponse(body, content_type="application/json")
 
 

@@ -27,6 +27,7 @@ from runs.services.rebuild import rebuild
 from runs.text import scrub
 from sandboxes.errors import NotFound, SandboxError
 from sandboxes.frames import (
+    CellError,
     Finished,
     Output,
     Payload,
@@ -36,6 +37,7 @@ from sandboxes.frames import (
     SetupDone,
     State,
     SubCall,
+    Variable,
 )
 
 logger = logging.getLogger(__name__)
