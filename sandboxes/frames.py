@@ -220,6 +220,8 @@ class SetupDone(msgspec.Struct, frozen=True, tag_field="type", tag="setup_done",
     id: str
     variables: list[Variable] = []
     error: CellError | None = None
+    notes: list[str] = []
+    """What the user should know of the contexts, e.g. that bytes which are not UTF-8 were replaced."""
 
 
 class RunnerError(msgspec.Struct, frozen=True, tag_field="type", tag="error", omit_defaults=True):

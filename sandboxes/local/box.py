@@ -124,6 +124,10 @@ class Box:
     def alive(self) -> bool:
         return not self.end_reason
 
+    def is_running(self) -> bool:
+        """Ask the kernel: a process that was just killed may not have been noticed yet."""
+        return self.alive and self.launched is not None and self.launched.process.poll() is None
+
     def require_alive(self) -> None:
         if self.end_reason:
             raise AlreadyTerminated(f"the sandbox has ended: {self.end_reason}")

@@ -154,6 +154,10 @@ class ServiceClient:
             await asyncio.gather(self._reading, return_exceptions=True)
 
 
+_started: list[subprocess.Popen[bytes]] = []
+"""Services that this process started and that are to outlive it; kept so that nobody warns of them."""
+
+
 def start_service(path: Path, pool: int | None = None) -> None:
     """Start the service on `path` in a process group of its own and wait until it answers.
 
@@ -178,6 +182,7 @@ def start_service(path: Path, pool: int | None = None) -> None:
                 cwd=root,
                 start_new_session=True,
             )
+        _started.append(process)
         _wait_for_start(process, path, log_path)
 
 

@@ -37,7 +37,7 @@ class Pool:
         while self._waiting:
             box = self._waiting.pop(0)
             self._wanted.set()
-            if box.alive:
+            if box.is_running():
                 box.adopt(spec)
                 return box
         return None

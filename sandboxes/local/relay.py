@@ -14,6 +14,8 @@ from typing import Protocol
 from sandboxes.contract import MAX_LINE_BYTES
 
 HIGH_WATER_BYTES = 1024 * 1024
+REPLACED = b"\0replaced"
+"""How the last line of a channel ends when a newer one took its place. No JSON text holds a NUL."""
 
 
 class HostLine(Protocol):
@@ -26,8 +28,8 @@ class HostLine(Protocol):
 
     def resume(self) -> None: ...
 
-    def drop(self) -> None:
-        """It is no longer the host."""
+    def drop(self, *, replaced: bool = False) -> None:
+        """It is no longer the host; `replaced`: because there is a newer one, so that it need not come back."""
 
 
 class RunnerLine(asyncio.Protocol):
@@ -58,7 +60,7 @@ class RunnerLine(asyncio.Protocol):
     def attach(self, client: HostLine) -> None:
         """Make `client` the host; an older one is let go."""
         if self.client:
-            self.client.drop()
+            self.client.drop(replaced=True)
         self.client = client
         self._skip_to_line_start = not self._at_line_start
         self.resume()
@@ -153,7 +155,9 @@ class ClientLine:
         if not self._transport.is_closing():
             self._transport.resume_reading()
 
-    def drop(self) -> None:
+    def drop(self, *, replaced: bool = False) -> None:
+        if replaced:
+            self._transport.write(REPLACED + b"\n")
         self._transport.close()
 
     def lost(self) -> None:

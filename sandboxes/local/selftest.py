@@ -43,7 +43,7 @@ class _Host:
                 raise SandboxError("the sandbox ended during the self-test")
         return frames
 
-    def drop(self) -> None:
+    def drop(self, *, replaced: bool = False) -> None:
         self._frames.put_nowait({"type": ""})
 
     def pause(self) -> None:

@@ -23,6 +23,7 @@ from sandboxes.contract import (
 )
 from sandboxes.errors import InvalidSpec, NotFound, ProtocolViolation, StreamLost
 from sandboxes.local.client import ServiceClient, default_socket
+from sandboxes.local.relay import REPLACED
 
 NAME = "local"
 READ_CHUNK_BYTES = 2 * 1024 * 1024
@@ -236,6 +237,8 @@ class LocalChannel:
                 if self._closed:
                     return
                 raise StreamLost("the channel to the runner broke", provider=NAME) from error
+            if line.endswith(REPLACED + b"\n"):
+                raise StreamLost("another host has taken the runner over", resumable=False, provider=NAME)
             yield line[:-1]
 
     async def close(self) -> None:

@@ -10,7 +10,7 @@ import _thread
 import os
 import select
 
-from sandboxes.runner.wire import LineReader, Spool, clean, decode, encode, read_payload
+from sandboxes.runner.wire import MAX_LINE_BYTES, LineReader, Spool, clean, decode, encode, read_payload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Control:
 
         self.socket = _socket.socket(fileno=descriptor)
         self.descriptor = descriptor
-        self.lines = LineReader()
+        self.lines = LineReader(2 * MAX_LINE_BYTES)  # what fits in a line of the host fits here, however it is escaped
         self._descriptors: list[int] = []
         self.busy = False
         """True while bytes are between the socket and their owner: an interrupt must wait."""

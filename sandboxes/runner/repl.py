@@ -13,7 +13,7 @@ from sandboxes.runner.namespace import Names
 from sandboxes.runner.process import HIGH_DESCRIPTOR
 from sandboxes.runner.protect import die_with_parent, show_process
 from sandboxes.runner.queries import Control, Queries
-from sandboxes.runner.wire import Spool, clean, clip
+from sandboxes.runner.wire import Spool, clean, clip, read_payload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ class Repl:
         try:
             self.interruptible = True
             try:
-                self._run(message["code"], f"<cell {message['n']}>")
+                self._run(read_payload(self.options.workspace, message["code"]), f"<cell {message['n']}>")
             except BaseException as error:
                 self._after_code()
                 report["error"] = self._error(error)

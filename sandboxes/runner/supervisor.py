@@ -22,7 +22,7 @@ from sandboxes.runner.framelog import FrameLog
 from sandboxes.runner.output import CellOutput
 from sandboxes.runner.process import ReplProcess
 from sandboxes.runner.repl import run_repl
-from sandboxes.runner.wire import LineReader, LineTooLong, Spool, clip, decode, read_payload
+from sandboxes.runner.wire import LineReader, LineTooLong, Spool, clip, decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -291,7 +291,9 @@ class Supervisor:
         if self.cell:
             self._error("busy", "another cell is running", id)
             return
-        code = read_payload(self.options.workspace, frame["code"])
+        code = frame["code"]
+        if code.get("file"):
+            os.stat(os.path.join(self.options.workspace, code["file"]))  # refused here rather than run as nothing
         self.seen[id] = None
         if len(self.seen) > REMEMBERED_IDS:
             del self.seen[next(iter(self.seen))]

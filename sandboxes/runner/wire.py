@@ -22,7 +22,7 @@ INLINE_TOTAL_BYTES = 512 * 1024
 
 
 class LineTooLong(Exception):
-    """A line passed `MAX_LINE_BYTES`; it was skipped up to its newline."""
+    """A line passed its limit; it was skipped up to its newline."""
 
 
 class _ScannerOptions:
@@ -116,9 +116,10 @@ def clip(text: str, limit: int) -> str:
 
 
 class LineReader:
-    """Splits a byte stream into lines of at most `MAX_LINE_BYTES`."""
+    """Splits a byte stream into lines of at most `max_bytes`."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int = MAX_LINE_BYTES) -> None:
+        self._max_bytes = max_bytes
         self._buffer = bytearray()
         self._searched = 0
         self._skipping = False
@@ -131,7 +132,7 @@ class LineReader:
         end = self._buffer.find(b"\n", self._searched)
         if end < 0:
             self._searched = len(self._buffer)
-            if self._searched > MAX_LINE_BYTES:
+            if self._searched > self._max_bytes:
                 self._buffer.clear()
                 self._searched = 0
                 if not self._skipping:
@@ -144,7 +145,7 @@ class LineReader:
         if self._skipping:
             self._skipping = False
             return self.next_line()
-        if len(line) >= MAX_LINE_BYTES:
+        if len(line) >= self._max_bytes:
             raise LineTooLong
         return line
 

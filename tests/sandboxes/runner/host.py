@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sandboxes.contract import MAX_LINE_BYTES
-from sandboxes.frames import RunnerFrame, State, decode_runner_frame
+from sandboxes.frames import State, decode_runner_frame
 from sandboxes.runner import bundle
 
 DEADLINE_S = 20.0
@@ -35,8 +35,8 @@ class RunnerHost:
         self.socket, theirs = socket.socketpair()
         self.process = subprocess.Popen(
             [sys.executable, "-s", "-S", "-B", str(script), "--workspace", str(workspace), *options],
-            stdin=theirs,
-            stdout=theirs,
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
             cwd=workspace,
             env={"PATH": "/usr/bin:/bin", "PYTHONHASHSEED": "0", "LANG": "C.UTF-8"},
         )
@@ -77,7 +77,7 @@ class RunnerHost:
 
     def _check(self, line: bytes) -> None:
         assert len(line) < MAX_LINE_BYTES
-        frame: RunnerFrame = decode_runner_frame(line)
+        frame = decode_runner_frame(line)
         if not isinstance(frame, State):
             assert frame.seq == self.last_seq + 1, "frames are numbered without gaps"
             self.last_seq = frame.seq
@@ -92,8 +92,9 @@ class RunnerHost:
                     return frame
             self._read(deadline)
 
-    def wait_type(self, kind: str, **fields: Any) -> Frame:
-        return self.wait(lambda f: f["type"] == kind and all(f.get(name) == value for name, value in fields.items()))
+    def wait_type(self, kind: str, *, after: int = 0, **fields: Any) -> Frame:
+        wanted = {"type": kind, **fields}
+        return self.wait(lambda f: all(f.get(name) == value for name, value in wanted.items()), after=after)
 
     def run(self, code: str, **fields: Any) -> Frame:
         """Run a cell to its end; the frame gets the cell's output as `stdout` and `stderr`."""

@@ -98,7 +98,7 @@ def test_calls_are_numbered_in_order_and_anew_in_each_cell(host: RunnerHost) -> 
         start = len(host.frames)
         host.exec("llm_query('a'); llm_query('b')")
         for number in ("c1", "c2"):
-            host.wait(lambda f, n=number: f["type"] == "subcall" and f["call"] == n, after=start)
+            host.wait_type("subcall", after=start, call=number)
             host.send({"type": "answer", "call": number, "text": {"text": ""}})
         host.wait(lambda f: f["type"] == "finished", after=start)
 

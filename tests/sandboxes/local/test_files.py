@@ -1,0 +1,71 @@
+"""Files of a hostile workspace."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandboxes.errors import InvalidSpec, NotFound
+from sandboxes.local import files
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[int]:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "secret").write_text("secret")
+    descriptor = os.open(tmp_path / "work", os.O_RDONLY | os.O_DIRECTORY)
+    yield descriptor
+    os.close(descriptor)
+
+
+def test_what_is_written_is_read(root: int) -> None:
+    files.write_file(root, "a/b/c.bin", b"\x00\xff")
+    files.write_file(root, "a/b/c.bin", b"again")
+    assert files.read_file(root, "a/./b//c.bin", offset=1, max_bytes=3) == (b"gai", 5)
+
+
+@pytest.mark.parametrize("path", ["", "/etc/passwd", "../secret", "a/../../secret", ".", "..", "a\0b", "x" * 2000])
+def test_paths_that_lead_out_are_refused(root: int, path: str) -> None:
+    with pytest.raises(InvalidSpec):
+        files.read_file(root, path, offset=0, max_bytes=10)
+    with pytest.raises(InvalidSpec):
+        files.write_file(root, path, b"x")
+
+
+def test_links_made_by_the_sandbox_are_not_followed(root: int, tmp_path: Path) -> None:
+    os.symlink("../secret", "link", dir_fd=root)
+    os.symlink("..", "folder", dir_fd=root)
+    for path in ("link", "folder/secret"):
+        with pytest.raises((InvalidSpec, NotFound)):
+            files.read_file(root, path, offset=0, max_bytes=10)
+    files.write_file(root, "link", b"replaced")  # the link is replaced, its target is not touched
+    with pytest.raises((InvalidSpec, NotFound)):
+        files.write_file(root, "folder/new", b"x")
+    assert (tmp_path / "secret").read_text() == "secret"
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_is_not_a_file_is_refused_without_waiting(root: int) -> None:
+    os.mkfifo("fifo", dir_fd=root)
+    os.mkdir("folder", dir_fd=root)
+    for path in ("fifo", "folder"):
+        with pytest.raises(InvalidSpec, match="not a regular file"):
+            files.read_file(root, path, offset=0, max_bytes=10)
+
+
+def test_a_missing_file_is_not_an_empty_one(root: int) -> None:
+    with pytest.raises(NotFound):
+        files.read_file(root, "missing", offset=0, max_bytes=10)
+
+
+def test_a_file_of_the_host_is_copied(root: int, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(3_000_000))
+    assert files.copy_file(root, "in/copy", str(source)) == 3_000_000
+    assert (tmp_path / "work/in/copy").read_bytes() == source.read_bytes()
+    assert (tmp_path / "work/in/copy").stat().st_mode & 0o777 == 0o444
+    with pytest.raises(NotFound):
+        files.copy_file(root, "in/other", str(tmp_path / "missing"))
