@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from uuid import UUID
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
-from ninja import NinjaAPI, Query, Status
+from ninja import Field, NinjaAPI, Query, Status
 
 from runs.access import actor_of, context_for, contexts_of, session_for, sessions_of, team_for, teams_to_start_in
 from runs.api.auth import AUTH
@@ -27,8 +28,9 @@ from runs.services.config import InvalidConfig, config_from_plain
 from runs.services.contexts import ContextError, context_from_text
 from runs.services.sessions import start_session, stop_session
 
-MAX_EVENTS = 5_000
-MAX_ROWS = 200
+Rows = Annotated[int, Field(ge=1, le=200)]
+NodeRows = Annotated[int, Field(ge=1, le=10_000)]
+EventRows = Annotated[int, Field(ge=1, le=5_000)]
 
 api = NinjaAPI(title="rlmweb", version="1", urls_namespace="api", auth=AUTH, docs_url="/docs")
 
@@ -55,7 +57,7 @@ def create_context(request: HttpRequest, body: NewContext) -> Status[ContextOut]
 
 
 @api.get("/contexts", response=list[ContextOut])
-def list_contexts(request: HttpRequest, limit: int = Query(50, ge=1, le=MAX_ROWS)) -> list[ContextOut]:
+def list_contexts(request: HttpRequest, limit: Query[Rows] = 50) -> list[ContextOut]:
     return [ContextOut.of(context) for context in contexts_of(request.user)[:limit]]
 
 
@@ -79,7 +81,7 @@ def create_session(request: HttpRequest, body: NewSession) -> Status[SessionOut]
 
 @api.get("/sessions", response=SessionPage)
 def list_sessions(
-    request: HttpRequest, before: int | None = None, status: str = "", limit: int = Query(50, ge=1, le=MAX_ROWS)
+    request: HttpRequest, before: int | None = None, status: str = "", limit: Query[Rows] = 50
 ) -> SessionPage:
     """Newest first."""
     found = sessions_of(request.user).select_related("context", "meter").order_by("-pk")
@@ -98,9 +100,7 @@ def get_session(request: HttpRequest, uuid: UUID) -> SessionOut:
 
 
 @api.get("/sessions/{uuid}/nodes", response={200: list[NodeOut], 404: Problem})
-def list_nodes(
-    request: HttpRequest, uuid: UUID, after: int = -1, limit: int = Query(1000, ge=1, le=10_000)
-) -> list[NodeOut]:
+def list_nodes(request: HttpRequest, uuid: UUID, after: int = -1, limit: Query[NodeRows] = 1000) -> list[NodeOut]:
     """Recursion nodes by number, `after` exclusive."""
     session = session_for(request.user, uuid)
     nodes = Node.objects.filter(session=session, number__gt=after).select_related("parent").order_by("number")
@@ -108,9 +108,7 @@ def list_nodes(
 
 
 @api.get("/sessions/{uuid}/events", response={404: Problem})
-def list_events(
-    request: HttpRequest, uuid: UUID, after: int = 0, limit: int = Query(1000, ge=1, le=MAX_EVENTS)
-) -> HttpResponse:
+def list_events(request: HttpRequest, uuid: UUID, after: int = 0, limit: Query[EventRows] = 1000) -> HttpResponse:
     """`{"events": [...], "last": N}`: events past `after` in order, as they are stored; `last` is the newest there is."""
     session = session_for(request.user, uuid)
     events = ",".join(line.text for line in read_lines(session.pk, after, limit=limit))
