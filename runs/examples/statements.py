@@ -11,6 +11,8 @@ from decimal import Decimal
 
 MAX_ANSWER_CHARS = 20_000
 """An answer to one of these questions is short. What is longer is read up to here."""
+MAX_STATEMENTS = 20
+"""Of a text that marks an answer more often than this, the last ones are read."""
 
 _MARKER = re.compile(
     r"""\b(?:final\s+)?(?:answer|label|result)\b\s*(?:is\b|was\b|[:=])\s*:?   # The answer is
@@ -49,7 +51,8 @@ def claims(text: str) -> str:
     Every marked statement counts, so "The answer is 5. No, the answer is 6." claims both.
     """
     text = text[:MAX_ANSWER_CHARS]
-    marked = [_stated(match.group(), text[match.end() :]) for match in _MARKER.finditer(text)]
+    markers = list(_MARKER.finditer(text))[-MAX_STATEMENTS:]
+    marked = [_stated(marker.group(), text[marker.end() : marker.end() + MAX_ANSWER_CHARS // 4]) for marker in markers]
     return "\n".join(marked) or text
 
 

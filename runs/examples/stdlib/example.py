@@ -47,6 +47,6 @@ EXAMPLE = Example(
     question_kinds=tuple(_ASKS),
     builder=build,
     size_bytes_hint=12_000_000,
-    min_size_bytes=500_000,
+    min_size_bytes=2_000_000,
     small_model_kinds=("lines-containing", "base-class", "constant-value", "word-occurrences", "lines-starting"),
 )

@@ -111,7 +111,7 @@ def constant_value(library: Library, rng: random.Random) -> Question:
         (name, value)
         for file in library.files
         for name, value in file.constants
-        if value >= 10 and library.bound[name] == 1 and len(name) >= _MIN_NAME_CHARS and "_" in name.strip("_")
+        if value >= 10 and library.bound[name] == 1 and len(name) >= _MIN_NAME_CHARS
     )
     name, value = choose("constant-value", rng, subjects)
     return f"What number is {name} set to?", NumberAnswer(str(value))

@@ -1,0 +1,1 @@
+"""One module a suite, named like the suite."""
