@@ -102,6 +102,10 @@ class LocalProvider:
         reply = await self._client.request("ping")
         return {str(name): str(reason) for name, reason in reply["tiers"].items()}
 
+    async def waiting(self) -> int:
+        """How many sandboxes wait in the pool of the service."""
+        return int((await self._client.request("ping"))["pool"])
+
     async def close(self) -> None:
         """Let go of the connection. The service and its sandboxes go on."""
         await self._client.close()
