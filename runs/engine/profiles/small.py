@@ -26,6 +26,10 @@ Available: `context`; `llm_query(prompt)` and `llm_query_batched(prompts)`, a sm
 collections.
 Use Python for searching, counting and arithmetic. Use llm_query only where meaning matters (topic, sentiment, summary)."""
 
+RESULT = "result"
+"""The variable that the examples put their result into."""
+PLACEHOLDERS = frozenset({"", "text", "answer", "..."})
+"""What models write between the parentheses when they copy the instructions instead of answering."""
 CODE_TOKENS = 320
 FINAL_TOKENS = 120
 SHOWN_CHARS = 700
@@ -35,6 +39,8 @@ EMPTY_ACCEPTED_FROM_TURN = 3
 """Nothing found is most often a wrong pattern; that it is nothing indeed is believed after two tries."""
 NO_NEAR_LINES = frozenset({"table", "summary", "judge"})
 """Kinds of questions for which single lines mislead."""
+SEARCHES = frozenset({"find", "find-line", "find-base"})
+"""Kinds whose answer may stand in the very lines that the probe found."""
 FINAL_GRAMMAR = 'root ::= "FINAL(" [^\\n]+ ")"'
 
 FINISH = """\
@@ -55,8 +61,8 @@ class SmallProfile:
 
     def opening(self, task: NodeTask, probe: str) -> list[ChatMessage]:
         seen = read_probe(probe)
-        question = task.question or seen.task
-        kind = exemplar_for(question, seen.kind, _lines(seen))
+        question = _asked(task, seen)
+        kind = _kind(task, seen)
         example = EXEMPLARS[kind]
         messages = [ChatMessage("system", task.system_prompt or SYSTEM)]
         messages.append(ChatMessage("user", _question(example.question, example.shape, (example.first,), ())))
@@ -76,22 +82,27 @@ class SmallProfile:
         cells = tuple(_without_final(code) for code in parsing.code_cells(blocks)[:1])
         name = parsing.final_variable(reply)
         final = parsing.final_text(prose)
-        if final is not None and name is None and final.isidentifier() and (cells or node.cells_run):
+        if final is not None and name is None and (final == RESULT or (cells and final.isidentifier())):
             # Small models write FINAL(result) when they mean the variable.
             name, final = final, None
         if name is not None and (cells or node.cells_run):
             return Parsed(cells, check=FINISH.format(name=name, accept_empty=turn >= EMPTY_ACCEPTED_FROM_TURN))
-        if cells or not node.cells_run:
+        if cells or not node.cells_run or final in PLACEHOLDERS:
             # An answer in the text counts only when the model has seen something before it wrote it.
             return Parsed(cells)
         return Parsed(final=final)
 
     def observe(self, task: NodeTask, node: NodeState, reply: str, cells: Sequence[CellRecord]) -> list[ChatMessage]:
-        text, failed = self._verdict(node, reply, cells)
+        told, failed = self._verdict(task, node, cells)
         tries = node.notes.get("tries", 0)
         node.notes["tries"] = (tries if isinstance(tries, int) else 0) + 1 if failed else 0
-        node.notes["seen"] = not failed
-        return [ChatMessage("assistant", reply), ChatMessage("user", text)]
+        if cells:
+            node.notes["seen"] = not failed
+        if not told:
+            # Asked again as if nothing had been said, at a higher temperature: told that its try was useless, a small
+            # model writes worse code, not better.
+            return []
+        return [ChatMessage("assistant", reply), ChatMessage("user", told)]
 
     def ask(self, task: NodeTask, node: NodeState, turn: int) -> dict[str, Any]:
         tries = node.notes.get("tries", 0)
@@ -100,23 +111,30 @@ class SmallProfile:
             return {"max_output_tokens": FINAL_TOKENS, "temperature": temperature, "gbnf": FINAL_GRAMMAR}
         return {"max_output_tokens": CODE_TOKENS, "temperature": temperature}
 
-    def _verdict(self, node: NodeState, reply: str, cells: Sequence[CellRecord]) -> tuple[str, bool]:
-        """What to tell the model, and whether its try failed."""
+    def _verdict(self, task: NodeTask, node: NodeState, cells: Sequence[CellRecord]) -> tuple[str, bool]:
+        """What to tell the model (nothing: ask again), and whether its try failed."""
         own = [cell for cell in cells if not cell.built_in]
-        if not cells:
-            if parsing.cut_off(parsing.split_reply(reply)[0]):
-                return "That was cut off. Write a shorter ```repl block.", True
-            return "Nothing was run. Reply with one ```repl block that reads `context`.", True
         broken = next((cell for cell in own if cell.status != "ok"), None)
         if broken is not None:
-            return f"{_last_lines(cell_report(broken))}\nWrite the corrected ```repl block.", True
-        said = "\n".join(text for cell in cells if cell.built_in and (text := shown(cell.stdout).strip()))
-        if said:
-            return f"{said}{_sample(node)}\nWrite other code in a ```repl block.", True
+            return f"{_last_lines(cell_report(broken))}\nCorrect the code.", True
+        refused = any(cell.built_in for cell in cells)
         output = "\n".join(text for cell in own if (text := shown(cell.stdout).strip()))
-        if not output:
-            return f"Nothing was printed: nothing matched.{_sample(node)}\nWrite other code in a ```repl block.", True
-        return output[:SHOWN_CHARS], False
+        if output and not refused:
+            return f"{output[:SHOWN_CHARS]}\n\nQuestion: {_asked(task, read_probe(node.probe))}", False
+        seen = read_probe(node.probe)
+        if own and seen.near and _kind(task, seen) in SEARCHES:
+            found = "\n".join(seen.near)
+            return f"Nothing matched. Lines near to the question:\n{found}\n\nQuestion: {_asked(task, seen)}", False
+        return "", True
+
+
+def _kind(task: NodeTask, seen: Seen) -> str:
+    return exemplar_for(_asked(task, seen), seen.kind, _lines(seen))
+
+
+def _asked(task: NodeTask, seen: Seen) -> str:
+    """The root's question; a child has none, and what it is asked is the first line of its context."""
+    return task.question or seen.task
 
 
 def _question(question: str, shape: str, first: Sequence[str], near: Sequence[str]) -> str:
@@ -138,9 +156,3 @@ def _last_lines(report: str) -> str:
     """The end of a traceback says what is wrong; the frames above it only take up room."""
     lines = [line for line in report.strip().split("\n") if line.strip()]
     return "\n".join(lines[-3:])[:SHOWN_CHARS]
-
-
-def _sample(node: NodeState) -> str:
-    seen = read_probe(node.probe)
-    lines = (seen.near or seen.first)[:2]
-    return "\nTwo lines of the context:\n" + "\n".join(lines) if lines else ""

@@ -40,8 +40,30 @@ EXEMPLARS: dict[str, Exemplar] = {
         (
             '```repl\nfor m in re.finditer(r"[^.\\n]*door code of the annex[^.\\n]*", context, re.I):\n'
             "    print(m.group(0)[:200])\n```",
-            "The door code of the annex is 5541",
+            "The door code of the annex is 5541\n\nQuestion: What is the door code of the annex?",
             "FINAL(5541)",
+        ),
+    ),
+    "find-line": Exemplar(
+        "What number is MAX_ITEMS set to?",
+        _FILES,
+        _FILE_LINE,
+        (
+            '```repl\nfor line in context.splitlines():\n    if "MAX_ITEMS" in line:\n'
+            "        print(line.strip()[:200])\n```",
+            "MAX_ITEMS = 50\nif len(items) > MAX_ITEMS:\n\nQuestion: What number is MAX_ITEMS set to?",
+            "FINAL(50)",
+        ),
+    ),
+    "find-base": Exemplar(
+        "Which class does the class PriceList inherit from?",
+        _FILES,
+        _FILE_LINE,
+        (
+            '```repl\nfor line in context.splitlines():\n    if "class PriceList" in line:\n'
+            "        print(line.strip()[:200])\n```",
+            "class PriceList(Catalogue):\n\nQuestion: Which class does the class PriceList inherit from?",
+            "FINAL(Catalogue)",
         ),
     ),
     "count": Exemplar(
@@ -209,6 +231,7 @@ _ANY_CONTEXT: tuple[tuple[str, str], ...] = (
     (r"\b(?:list|distinct|unique|all the|every)\b", "distinct"),
 )
 _SOURCE_FILES: tuple[tuple[str, str], ...] = (
+    (r"\binherits?\b|\bbase class\b|\bparent class\b|\bsubclass of\b", "find-base"),
     (r"\bparameters?\b|\barguments?\b", "files-parameter"),
     (r"\bimports?\b", "files-importing"),
     (r"files?\b.*\b(?:most lines|longest|largest)|\blongest file", "files-longest"),
@@ -229,7 +252,7 @@ def exemplar_for(question: str, kind: str, lines: int) -> str:
             return found
     elif kind.startswith("CSV") and not re.search(r"summar", asked):
         return "table"
-    found = _first(_ANY_CONTEXT, asked) or "find"
+    found = _first(_ANY_CONTEXT, asked) or ("find-line" if "source files" in kind or kind == "log lines" else "find")
     if found == "count" and re.search(_SEMANTIC, asked) and lines <= MOST_ITEMS_TO_JUDGE:
         return "judge"
     return found

@@ -14,7 +14,7 @@ MOST_QUESTION_CHARS = 2_000
 # In the sandbox: Python 3.9, nothing but the standard library. Lines of the context are printed indented, so that no
 # line of it can pass for one of ours.
 _CODE = r'''
-import collections, csv, io, math, re
+import collections, csv, io, re
 
 
 def _look(question, most_chars=200_000_000):
@@ -62,6 +62,7 @@ def _kind(text, files):
 
 def _near(text, question, most=3):
     words = {word.lower() for word in re.findall(r"[A-Za-z0-9_]{2,}", question)} - set(_STOP.split())
+    words = {word[:-1] if len(word) > 4 and word.endswith("s") else word for word in words}
     low = text.lower()
     if len(low) != len(text):
         return []
@@ -73,8 +74,8 @@ def _near(text, question, most=3):
             start = low.rfind("\n", 0, match.start()) + 1
             start = max(start, match.start() - 100)
             scores.setdefault(start, set()).add(word)
-    weight = {word: math.log(len(low) / (1 + counts[word])) for word in rare}
-    best = sorted(scores, key=lambda start: (-sum(weight[word] for word in scores[start]), start))[:most]
+    # One rare word tells more than many frequent ones.
+    best = sorted(scores, key=lambda start: (-sum(1 / counts[word] for word in scores[start]), start))[:most]
     return [text[start : start + 180].split("\n", 1)[0].strip() for start in best]
 
 

@@ -61,7 +61,7 @@ def _starts_at(response: httpx2.Response, offset: int) -> bool:
 
 
 def _copy(response: httpx2.Response, file: IO[bytes], model: LocalModel, watcher: Watcher) -> None:
-    for chunk in response.iter_bytes(CHUNK_BYTES):
+    for chunk in response.iter_bytes():
         watcher.check()
         if file.tell() + len(chunk) > model.size_bytes:
             raise WeightsError("more bytes came than the file has")
