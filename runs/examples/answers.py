@@ -15,7 +15,8 @@ import msgspec
 
 from runs.examples.statements import MAX_ANSWER_CHARS, claims, hedges, items_in, names_in, numbers_in
 
-_FILE = re.compile(r"[\w./\\-]+\.py\b")
+# Begun at the start of a path only: elsewhere the search would take quadratic time in a long word.
+_FILE = re.compile(r"(?<![\w./\\-])[\w./\\-]+\.py\b")
 _MODULE = re.compile(r"\w+(?:\.\w+)*")
 
 
