@@ -71,7 +71,9 @@ class SmallProfile:
         near = () if kind in NO_NEAR_LINES else seen.near
         # The line of column names is in the shape already; the next one shows what values look like.
         first = seen.first[1:] if seen.kind.startswith("CSV") else seen.first
-        messages.append(ChatMessage("user", _question(question, seen.shape, first[:2], near)))
+        # Where single lines are asked for, `files` would only be in the way.
+        shape = seen.shape if kind.startswith("files-") else seen.shape.partition("; the dict")[0]
+        messages.append(ChatMessage("user", _question(question, shape, first[:2], near)))
         return messages
 
     def turn(self, task: NodeTask, node: NodeState, turn: int) -> ChatMessage | None:

@@ -14,7 +14,8 @@ _DONE = "\nprint(result)\n```\nFINAL_VAR(result)"
 _PROSE = "70000 characters, 900 lines, looks like one item per line"
 _LOG = "40311 characters, 900 lines, looks like log lines"
 _LOG_LINE = "2025-01-03 status=timeout host=b7 ms=9"
-_FILES = "412000 characters, 9800 lines, looks like 61 source files; the dict `files` maps each file name to its text"
+_SOURCES = "412000 characters, 9800 lines, looks like 61 source files"
+_FILES = f"{_SOURCES}; the dict `files` maps each file name to its text"
 _FILE_LINE = "# === file: shop/cart.py ==="
 
 
@@ -46,7 +47,7 @@ EXEMPLARS: dict[str, Exemplar] = {
     ),
     "find-line": Exemplar(
         "What number is MAX_ITEMS set to?",
-        _FILES,
+        _SOURCES,
         _FILE_LINE,
         (
             '```repl\nfor line in context.splitlines():\n    if "MAX_ITEMS" in line:\n'
@@ -57,7 +58,7 @@ EXEMPLARS: dict[str, Exemplar] = {
     ),
     "find-base": Exemplar(
         "Which class does the class PriceList inherit from?",
-        _FILES,
+        _SOURCES,
         _FILE_LINE,
         (
             '```repl\nfor line in context.splitlines():\n    if "class PriceList" in line:\n'
@@ -175,8 +176,7 @@ EXEMPLARS: dict[str, Exemplar] = {
         _FILES,
         _FILE_LINE,
         _code(
-            "result = sum(1 for text in files.values() "
-            'if re.search(r"^[ \\t]*(?:from decimal\\b|import (?:.*, *)?decimal\\b)", text, re.M))'
+            'result = sum(1 for text in files.values() if re.search(r"^[ \\t]*(?:from|import) decimal\\b", text, re.M))'
         ),
     ),
     "files-parameter": Exemplar(
@@ -195,7 +195,7 @@ EXEMPLARS: dict[str, Exemplar] = {
         _FILE_LINE,
         _code('result = sum(len(text.splitlines()) for name, text in files.items() if name.startswith("shop/"))'),
     ),
-    "files-most": Exemplar(
+    "files-most-in": Exemplar(
         "Which file of the package shop defines the most functions?",
         _FILES,
         _FILE_LINE,
@@ -204,7 +204,13 @@ EXEMPLARS: dict[str, Exemplar] = {
             'result = max(names, key=lambda name: len(re.findall(r"^[ \\t]*(?:async )?def ", files[name], re.M)))'
         ),
     ),
-    "files-longest": Exemplar(
+    "files-most": Exemplar(
+        "Which file defines the most functions?",
+        _FILES,
+        _FILE_LINE,
+        _code('result = max(files, key=lambda name: len(re.findall(r"^[ \\t]*(?:async )?def ", files[name], re.M)))'),
+    ),
+    "files-longest-in": Exemplar(
         "Which file of the package shop has the most lines?",
         _FILES,
         _FILE_LINE,
@@ -212,6 +218,12 @@ EXEMPLARS: dict[str, Exemplar] = {
             'names = [name for name in files if name.startswith("shop/")]\n'
             "result = max(names, key=lambda name: len(files[name].splitlines()))"
         ),
+    ),
+    "files-longest": Exemplar(
+        "Which file has the most lines?",
+        _FILES,
+        _FILE_LINE,
+        _code("result = max(files, key=lambda name: len(files[name].splitlines()))"),
     ),
 }
 
@@ -234,6 +246,8 @@ _SOURCE_FILES: tuple[tuple[str, str], ...] = (
     (r"\binherits?\b|\bbase class\b|\bparent class\b|\bsubclass of\b", "find-base"),
     (r"\bparameters?\b|\barguments?\b", "files-parameter"),
     (r"\bimports?\b", "files-importing"),
+    (r"files?\b.*\bpackage\b.*\b(?:most lines|longest|largest)", "files-longest-in"),
+    (r"files?\b.*\bpackage\b.*\bmost\b", "files-most-in"),
     (r"files?\b.*\b(?:most lines|longest|largest)|\blongest file", "files-longest"),
     (r"files?\b.*\bmost\b|\bmost\b.*\bfiles?\b", "files-most"),
     (r"how many lines (?:do|does|are in|has|have)\b.*\b(?:package|files?|total)", "files-lines"),

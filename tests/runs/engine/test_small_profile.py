@@ -117,7 +117,9 @@ def test_a_question_may_hold_quotes_and_newlines() -> None:
         ("How many files import the module re?", "source files", 900, "files-importing"),
         ("How many lines do the files of the package json have in total?", "source files", 900, "files-lines"),
         ("Which file defines the most functions?", "source files", 900, "files-most"),
+        ("Which file of the package json defines the most functions?", "source files", 900, "files-most-in"),
         ("Which file has the most lines?", "source files", 900, "files-longest"),
+        ("Which file of the package json has the most lines?", "source files", 900, "files-longest-in"),
     ],
 )
 def test_the_nearest_example_is_chosen(question: str, kind: str, lines: int, exemplar: str) -> None:
