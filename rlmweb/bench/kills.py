@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +36,9 @@ class Report:
     sessions: int = 0
     requests: int = 0
     repeated: int = 0
+    """Calls that reached the model more than once after a kill, marked as such."""
+    doubled: int = 0
+    """Calls that the books count twice."""
     recovery_s: list[float] = field(default_factory=list)
     """From each kill of a process to the next event of any session."""
     faults: list[str] = field(default_factory=list)
@@ -90,7 +94,7 @@ class KillRun:
             script, options = self.random.choice(WORK)
             self.started.append(self._start(script, options))
 
-    def _start(self, script: str, options: dict[str, object]) -> Started:
+    def _start(self, script: str, options: Mapping[str, object]) -> Started:
         ledger = f"{script}-{self.random.getrandbits(64):016x}"
         model = {"api": "scripted", "model": f"scripted:{script}", "extra": {"options": {**options, "ledger": ledger}}}
         body = {"question": "?", "context": self._context, "title": ledger, "config": {"root": model, "limits": LIMITS}}
@@ -145,6 +149,12 @@ class KillRun:
         )
         booked = {"/".join(map(str, row[:5])): row for row in rows}
         self.report.requests += len(lines)
+        finished = self.outside.rows(
+            "SELECT count(*) FROM runs_event e JOIN runs_session r ON r.id = e.session_id"
+            " WHERE r.uuid::text = %s AND e.type = 'lm.finished'",
+            one.uuid,
+        )[0][0]
+        self.report.doubled += max(0, metered - len(rows)) + max(0, finished - len(rows))
         if metered != len(rows):
             self.report.faults.append(f"{one.uuid}: {metered} calls metered, {len(rows)} journalled")
         for key, row in booked.items():

@@ -72,7 +72,7 @@ class Outside:
 
     def statuses(self, uuids: Iterable[str]) -> dict[str, str]:
         found = self.rows("SELECT uuid::text, status FROM runs_session WHERE uuid::text = ANY(%s)", list(uuids))
-        return {uuid: status for uuid, status in found}
+        return {str(uuid): str(status) for uuid, status in found}
 
     def wait_for(self, uuids: Iterable[str], timeout_s: float) -> dict[str, str]:
         """Statuses once all these sessions are over."""
