@@ -115,6 +115,7 @@ class Child:
     stop_signal: int = signal.SIGTERM
     death_signal: int = signal.SIGKILL
     pass_fds: tuple[int, ...] = ()
+    once: bool = False  # it does one thing: when it has ended well it is not started again
     stop_rank: int = 0  # lower ranks stop first; data services come last
     is_ready: Callable[[], bool] = lambda: True
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
@@ -144,6 +145,10 @@ class Child:
     @property
     def is_alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
+
+    @property
+    def has_done_its_work(self) -> bool:
+        return self.once and self.process is not None and self.process.poll() == 0
 
     def wait_ready(self, timeout_s: float, checkpoint: Callable[[], None] = lambda: None) -> None:
         """Block until the process answers; raises ChildFailed when it ends or stays silent, and what

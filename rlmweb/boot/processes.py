@@ -92,3 +92,11 @@ def sandboxes_child(place: Installation, environment: dict[str, str], warm_sandb
 
 def model_child(place: Installation, environment: dict[str, str]) -> Child:
     return python_child("model", ["runs.lm.embedded.sidecar"], place, without_private(environment))
+
+
+def first_session_child(place: Installation, environment: dict[str, str], *, model: bool) -> Child:
+    """Starts the session that a new installation opens on, and the first real one once the model is there."""
+    options = [] if model else ["--no-model"]
+    child = python_child("first-session", ["django", "first_session", *options], place, environment)
+    child.once = True
+    return child

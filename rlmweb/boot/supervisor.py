@@ -123,7 +123,8 @@ class Supervisor:
             if now_s >= watched.restart_at_s:
                 self._launch(watched)
         elif not watched.child.is_alive:
-            self._plan_restart(watched, now_s)
+            if not watched.child.has_done_its_work:
+                self._plan_restart(watched, now_s)
         elif watched.failures and now_s - watched.started_s > STEADY_AFTER_S:
             watched.failures = 0
 

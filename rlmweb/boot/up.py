@@ -79,6 +79,8 @@ def start(supervisor: Supervisor, place: Installation, listener: socket.socket, 
     supervisor.start(processes.sandboxes_child(place, environment, 0 if options.small else None))
     if not (options.no_model or options.small):
         supervisor.start(processes.model_child(place, environment))
+    model = not (options.no_model or options.small)
+    supervisor.start(processes.first_session_child(place, environment, model=model))
     supervisor.progress.say("Worker and sandboxes are starting. Ctrl-C stops everything.")
 
 
