@@ -18,6 +18,7 @@ SUPERVISOR_MB = 64
 """Allowance for the supervisor and the launcher, on top of the memory and the workspace of the code."""
 SPARE_PROCESSES = 4
 REMOVE_TIMEOUT_S = 2.0
+OLD_S = 60.0
 log = logging.getLogger("rlmweb.sandbox")
 
 
@@ -142,6 +143,7 @@ def _version_two(own: dict[str, str]) -> Groups | None:
     try:
         if not {"memory", "pids"} <= set((base / "cgroup.controllers").read_text().split()):
             return None
+        _remove_old(base)
         leaf = base / "rlmweb-service"
         leaf.mkdir(exist_ok=True)
         _write(leaf / "cgroup.procs", os.getpid())
@@ -160,7 +162,16 @@ def _version_one(own: dict[str, str]) -> Groups | None:
         if not (place / "cgroup.procs").exists() or not os.access(place, os.W_OK):
             return None
         places.append(place)
+        _remove_old(place)
     return VersionOne(*places)
+
+
+def _remove_old(place: Path) -> None:
+    """Remove groups without processes that a killed service left. Young ones may be about to get their first."""
+    for folder in place.glob("rlmweb-*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - folder.stat().st_mtime > OLD_S:
+                _try_remove(folder)
 
 
 def _write(path: Path, value: int | str) -> None:

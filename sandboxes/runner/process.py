@@ -32,6 +32,8 @@ class ReplProcess:
         """
         self.sweep = sweep
         self.frozen = False
+        self.condemned = False
+        """It broke its protocol and was killed; whatever else it sent before it died is not listened to."""
         self.exit_status: int | None = None
         self.lines = LineReader()
         self.pipes: list[OutputPipe] = []

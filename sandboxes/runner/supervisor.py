@@ -10,14 +10,8 @@ import os
 import select
 import time
 
-from sandboxes.runner.checks import (
-    CALL_KINDS,
-    Rejected,
-    cell_error,
-    check_payload,
-    check_variables,
-    required_text,
-)
+from sandboxes.runner.cell import Cell
+from sandboxes.runner.checks import Rejected, cell_error, check_payload, check_variables, required_text
 from sandboxes.runner.framelog import FrameLog
 from sandboxes.runner.output import CellOutput
 from sandboxes.runner.process import ReplProcess
@@ -35,42 +29,8 @@ INTERRUPT_GRACE_S = 1.0
 """From `KeyboardInterrupt` to the end of the process."""
 REMEMBERED_RESULTS = 4
 REMEMBERED_IDS = 4096
-MAX_PROMPTS = 10_000
 STATE_BYTES = 512 * 1024
 DEFAULT_OUTPUT_BYTES = 4 * 1024 * 1024
-
-
-class Cell:
-    """The running cell."""
-
-    def __init__(self, id: str, timeout_s: float, output: CellOutput) -> None:
-        self.id = id
-        self.output = output
-        self.started = time.monotonic()
-        self.time_left_s = timeout_s or float("inf")
-        self.clock_from = self.started
-        self.calls: dict[str, dict[str, Any]] = {}
-        self.answered: dict[str, set[int]] = {}
-        self.call_count = 0
-        self.outstanding = 0
-        self.stop_reason = ""
-        self.kill_at = float("inf")
-        self.frames: list[dict[str, Any]] = []
-
-    def pause(self) -> None:
-        """Sub-calls are waited for: the clock stands still."""
-        self.time_left_s -= time.monotonic() - self.clock_from
-        self.clock_from = float("inf")
-
-    def resume(self) -> None:
-        self.clock_from = time.monotonic()
-
-    @property
-    def deadline(self) -> float:
-        """When to act next: the cell's own time-out, or the end of the grace after an interrupt."""
-        if self.stop_reason:
-            return self.kill_at
-        return self.clock_from + self.time_left_s
 
 
 class Supervisor:
@@ -160,7 +120,7 @@ class Supervisor:
         if cell and now >= cell.deadline:
             if cell.stop_reason:
                 self.child.kill()
-                cell.kill_at = float("inf")
+                cell.was_killed()
             else:
                 self._stop_cell(cell, "timeout")
 
@@ -232,9 +192,7 @@ class Supervisor:
         }
         budget = STATE_BYTES
         if self.cell:
-            waiting = [call for id, call in self.cell.calls.items() if self._is_open(id)]
-            state.update(cell=self.cell.id, status="running", outstanding=[self._compact(call) for call in waiting])
-            state["answered"] = {id: sorted(done) for id, done in self.cell.answered.items() if self._is_open(id)}
+            state.update(cell=self.cell.id, status="running", **self.cell.waiting(self.spool))
         kept: list[dict[str, Any]] = []
         for result in reversed(self.results):
             budget -= 4096 + sum(len(str(value)) for value in result.values())
@@ -243,19 +201,6 @@ class Supervisor:
             kept.append(result)
         state["finished"] = kept[::-1]
         self.log.add_unnumbered(state)
-
-    def _is_open(self, call: str) -> bool:
-        assert self.cell is not None
-        return len(self.cell.answered[call]) < len(self.cell.calls[call]["prompts"])
-
-    def _compact(self, call: dict[str, Any]) -> dict[str, Any]:
-        """`call` for a `state` frame: prompts that are long go to files, once, so that the line stays short."""
-        prompts = call["prompts"]
-        if len(prompts) * 64 + sum(p["size_bytes"] for p in prompts if "text" in p) > STATE_BYTES // 8:
-            for index, prompt in enumerate(prompts):
-                if len(prompt.get("text") or "") > 64:
-                    prompts[index] = self.spool.payload(prompt["text"], 0)
-        return call
 
     def _on_setup(self, frame: dict[str, Any]) -> None:
         id = str(frame["id"])
@@ -314,14 +259,8 @@ class Supervisor:
 
     def _on_answer(self, frame: dict[str, Any]) -> None:
         cell, call, index = self.cell, str(frame["call"]), int(frame.get("index", 0))
-        if cell is None or call not in cell.calls or index in cell.answered[call]:
+        if cell is None or not cell.accept_answer(call, index):
             return  # late, repeated, or for a cell that was stopped: no effect
-        if not 0 <= index < len(cell.calls[call]["prompts"]):
-            raise ValueError(f"{call} has no prompt {index}")
-        cell.answered[call].add(index)
-        cell.outstanding -= 1
-        if cell.outstanding == 0:
-            cell.resume()
         message: dict[str, Any] = {"t": "answer", "n": int(call[1:]), "i": index}
         if frame.get("error") is not None:
             message["error"] = str(frame["error"])
@@ -338,8 +277,7 @@ class Supervisor:
             self._stop_cell(cell, "timeout" if frame.get("reason") == "timeout" else "stop")
 
     def _stop_cell(self, cell: Cell, reason: str) -> None:
-        cell.stop_reason = reason
-        cell.kill_at = time.monotonic() + INTERRUPT_GRACE_S
+        cell.stop(reason, INTERRUPT_GRACE_S)
         self.child.interrupt()
 
     def _on_shutdown(self, frame: dict[str, Any]) -> None:
@@ -355,7 +293,7 @@ class Supervisor:
 
     def _read_child(self) -> None:
         child = self.child
-        while self.child is child and not self.log.full:
+        while self.child is child and not child.condemned and not self.log.full:
             try:
                 line = child.lines.next_line()
                 if line is None:
@@ -364,8 +302,8 @@ class Supervisor:
             except (Rejected, LineTooLong, ValueError, KeyError, TypeError) as error:
                 # Only code that took the child over writes anything else here: that process is finished.
                 self._error("internal", f"the REPL process broke its protocol: {clip(str(error), 200)}")
+                child.condemned = True
                 child.kill()
-                return
 
     def _child_message(self, message: dict[str, Any]) -> None:
         kind = message.get("t")
@@ -382,31 +320,10 @@ class Supervisor:
         cell = self.cell
         if cell is None:
             return  # a thread that outlived its cell asks: it waits for ever, nothing is paid for
-        if message["n"] != cell.call_count + 1:
-            raise Rejected("sub-calls must be numbered in order")
-        prompts = message["prompts"]
-        if type(prompts) is not list or not 0 < len(prompts) <= MAX_PROMPTS or message["kind"] not in CALL_KINDS:
-            raise Rejected("a sub-call needs a kind and 1 to 10,000 prompts")
-        cell.call_count += 1
-        call: dict[str, Any] = {
-            "type": "subcall",
-            "cell": cell.id,
-            "call": f"c{cell.call_count}",
-            "kind": message["kind"],
-            "prompts": [check_payload(prompt) for prompt in prompts],
-            "batch": message.get("batch") is True,
-            "blocking": message.get("blocking") is True,
-        }
-        if message.get("model") is not None:
-            call["model"] = required_text(message["model"], 200)
-        if cell.outstanding == 0:
-            cell.pause()
-        cell.outstanding += len(prompts)
-        cell.answered[call["call"]] = set()
+        call = cell.add_call(message)
         for pipe in self.child.pipes:
             pipe.flush(self.log.add)  # what was printed before the call is seen before it
         self.log.add(call)
-        cell.calls[call["call"]] = call
 
     def _child_setup(self, message: dict[str, Any]) -> None:
         self.loading = False

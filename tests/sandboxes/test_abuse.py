@@ -48,7 +48,7 @@ LIFE_AND_DESCRIPTORS = {
 def test_attacks_on_the_process_end_in_a_result(tier: str, open_sandbox: OpenSandbox, name: str) -> None:
     code, statuses = LIFE_AND_DESCRIPTORS[name]
     linked = open_sandbox(tier=tier)
-    result = linked.run(code, timeout_s=5)
+    result = linked.run(code, timeout_s=2)
     assert result.status in statuses
     if result.status == "killed":
         assert result.error == "ReplKilled"
@@ -125,9 +125,11 @@ def test_memory_of_many_processes_is_counted_together(tier: str, open_sandbox: O
     linked = open_sandbox(tier=tier, memory_mb=128, disk_mb=16)
     code = (
         "import os, time\nfor _ in range(8):\n  if os.fork() == 0:\n    held = bytearray(60_000_000)\n"
-        "    for i in range(0, len(held), 4096): held[i] = 1\n    time.sleep(60)\ntime.sleep(60)"
+        "    for i in range(0, len(held), 4096): held[i] = 1\n    time.sleep(60)\nprint(os.wait()[1])"
     )
-    assert linked.run(code, timeout_s=20).status in ("killed", "timeout")
+    result = linked.run(code, timeout_s=20)
+    # The kernel takes one of the processes, the watchdog takes them all.
+    assert (result.status, result.stdout) in (("ok", "9\n"), ("killed", ""))
     assert linked.run("print('still here')").stdout == "still here\n"
 
 
