@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
-from ninja import Field, NinjaAPI, Query, Status
+from ninja import Field, NinjaAPI, Status
 
 from runs.access import actor_of, context_for, contexts_of, session_for, sessions_of, team_for, teams_to_start_in
 from runs.api.auth import AUTH
@@ -57,7 +57,7 @@ def create_context(request: HttpRequest, body: NewContext) -> Status[ContextOut]
 
 
 @api.get("/contexts", response=list[ContextOut])
-def list_contexts(request: HttpRequest, limit: Query[Rows] = 50) -> list[ContextOut]:
+def list_contexts(request: HttpRequest, limit: Rows = 50) -> list[ContextOut]:
     return [ContextOut.of(context) for context in contexts_of(request.user)[:limit]]
 
 
@@ -81,7 +81,7 @@ def create_session(request: HttpRequest, body: NewSession) -> Status[SessionOut]
 
 @api.get("/sessions", response=SessionPage)
 def list_sessions(
-    request: HttpRequest, before: int | None = None, status: str = "", limit: Query[Rows] = 50
+    request: HttpRequest, before: int | None = None, status: str = "", limit: Rows = 50
 ) -> SessionPage:
     """Newest first."""
     found = sessions_of(request.user).select_related("context", "meter").order_by("-pk")
@@ -100,7 +100,7 @@ def get_session(request: HttpRequest, uuid: UUID) -> SessionOut:
 
 
 @api.get("/sessions/{uuid}/nodes", response={200: list[NodeOut], 404: Problem})
-def list_nodes(request: HttpRequest, uuid: UUID, after: int = -1, limit: Query[NodeRows] = 1000) -> list[NodeOut]:
+def list_nodes(request: HttpRequest, uuid: UUID, after: int = -1, limit: NodeRows = 1000) -> list[NodeOut]:
     """Recursion nodes by number, `after` exclusive."""
     session = session_for(request.user, uuid)
     nodes = Node.objects.filter(session=session, number__gt=after).select_related("parent").order_by("number")
@@ -108,7 +108,7 @@ def list_nodes(request: HttpRequest, uuid: UUID, after: int = -1, limit: Query[N
 
 
 @api.get("/sessions/{uuid}/events", response={404: Problem})
-def list_events(request: HttpRequest, uuid: UUID, after: int = 0, limit: Query[EventRows] = 1000) -> HttpResponse:
+def list_events(request: HttpRequest, uuid: UUID, after: int = 0, limit: EventRows = 1000) -> HttpResponse:
     """`{"events": [...], "last": N}`: events past `after` in order, as they are stored; `last` is the newest there is."""
     session = session_for(request.user, uuid)
     events = ",".join(line.text for line in read_lines(session.pk, after, limit=limit))
