@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -28,6 +29,7 @@ from runs.services.transaction import SessionTransaction
 from runs.text import scrub
 
 STREAMED_KINDS = ("turn", "final")
+DELTA_EVERY_S = 0.2
 DELTA_CHARS = 800
 """Longest piece of a streaming reply in one event."""
 
@@ -65,6 +67,7 @@ class StepCalls:
         self._out: dict[CallKey, _Out] = {}
         self._answered: list[tuple[_Out, Answered]] = []
         self._sending: list[_Out] = []
+        self._deltas_at = 0.0
 
     @property
     def busy(self) -> bool:
@@ -124,12 +127,19 @@ class StepCalls:
             if wanted.ask.kind == "leaf" and len(prompt) > INLINE_TEXT_BYTES // 4:
                 # Long prompts enter the store before the session's lock is taken, so that it is held briefly.
                 self._run.store.put(scrub(prompt).encode())
-        return bool(self._chosen or self._answered or any(out.written for out in self._out.values()))
+        return bool(self._chosen or self._answered or self._deltas_due())
+
+    def _deltas_due(self) -> bool:
+        """Pieces of a streaming reply are recorded a few times a second, not token by token."""
+        if time.monotonic() - self._deltas_at < DELTA_EVERY_S:
+            return False
+        return any(out.written for out in self._out.values())
 
     def outcome_events(self) -> list[Event]:
         """What became of calls since the last commit; they stand before what the engine made of it."""
         node = self._run.node.number
         events: list[Event] = []
+        self._deltas_at = time.monotonic()
         for out in self._out.values():
             text, out.written = "".join(out.written), []
             for start in range(0, len(text), DELTA_CHARS):

@@ -42,7 +42,7 @@ from sandboxes.frames import Output
 
 logger = logging.getLogger(__name__)
 
-TICK_S = 0.5
+TICK_S = 0.25
 """How long the driver waits before it looks at clocks, limits and children."""
 GATHER_S = 0.005
 """Output that arrives is held this long for more, so that a cell and its output make one commit."""
