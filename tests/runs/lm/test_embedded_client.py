@@ -15,7 +15,7 @@ from runs.lm.embedded import status
 from runs.lm.embedded.client import NOT_READY, EmbeddedClient, build
 from runs.lm.embedded.fairness import FairLock
 from runs.lm.embedded.known import DEFAULT
-from runs.lm.embedded.status import (
+from runs.lm.embedded.reporting import (
     STALE_S,
     Endpoint,
     Places,

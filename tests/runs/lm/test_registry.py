@@ -94,7 +94,7 @@ def test_the_site_comes_from_the_settings() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["runs.lm.registry", "runs.lm.scripted", "runs.lm.prices", "runs.lm.embedded.status"]
+    "module", ["runs.lm.registry", "runs.lm.scripted", "runs.lm.prices", "runs.lm.embedded.reporting"]
 )
 def test_no_sdk_is_imported_before_it_is_needed(module: str) -> None:
     """Each SDK costs a second or more of start-up, in every worker and command."""
