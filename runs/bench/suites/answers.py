@@ -20,7 +20,7 @@ from runs.blobs import blob_store
 from runs.engine.limits import Limits
 from runs.examples import Choice, Verdict, example, first_session_example
 from runs.lm.embedded.known import DEFAULT
-from runs.lm.embedded.status import status as model_status
+from runs.lm.embedded.reporting import status as model_status
 from runs.models import Node, Session, Step
 from runs.services.config import ModelConfig, SessionConfig
 from runs.services.contexts import context_from_example

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+CONTEXT_TOKENS = 8192
+"""The window that they are served with: the models know a longer one, and memory and patience do not."""
 PUBLISHER = "https://huggingface.co/Qwen"
 
 

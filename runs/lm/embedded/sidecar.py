@@ -21,12 +21,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from runs.lm.embedded.known import DEFAULT, MODELS, LocalModel
+from runs.lm.embedded.known import CONTEXT_TOKENS, DEFAULT, MODELS, LocalModel
 from runs.lm.embedded.reporting import Endpoint, Places, Report, State, write_endpoint, write_report
 from runs.lm.embedded.sources import PackageRegistry, Publisher
 from runs.lm.embedded.weights import Stopped, Watcher, WeightsError, find_or_fetch, model_of_file
 
-CONTEXT_TOKENS = 8192
 MOST_THREADS = 4
 NICENESS = 5
 HEARTBEAT_S = 5.0
