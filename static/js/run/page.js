@@ -1,0 +1,344 @@
+// What the reader looks at: the position in the log, the selection, and the views that show them.
+
+import { formatAddress, parseAddress } from "./address.js";
+import { ConnectionView } from "./connection.js";
+import { DetailView } from "./detail.js";
+import { setText } from "./dom.js";
+import { plural } from "./format.js";
+import { HeaderView } from "./header.js";
+import { listenToKeys } from "./keys.js";
+import { Playback } from "./playback.js";
+import { idOfCall, idOfNode, rowsAbove } from "./rows.js";
+import { Scrubber } from "./scrubber.js";
+import { Search } from "./search.js";
+import { makeSplitter } from "./splitter.js";
+import { StopControl } from "./stop.js";
+import { Blobs } from "./text.js";
+import { TreeView } from "./tree.js";
+
+const TICK_MS = 1000;
+const FOLLOW_MS = 600;
+
+export class RunPage {
+  constructor(root, log) {
+    this.root = root;
+    this.log = log;
+    const said = parseAddress(location.hash);
+    this.selection = { node: said.node, step: said.step, call: said.call };
+    /** The seq that is shown; null for the newest. */
+    this.seq = said.seq;
+    this.following = false;
+    this.unseenFrom = null;
+    this.reading = true;
+    this.receivedAt = performance.now();
+    this.variablesOpen = false;
+    this.#makeViews();
+    this.#listen();
+  }
+
+  /** The log has grown. */
+  changed() {
+    this.receivedAt = performance.now();
+    this.draw();
+  }
+
+  /** All that was on record at the start is here. */
+  loaded() {
+    this.reading = false;
+    this.unseenFrom = this.log.last;
+    const running = this.log.live.finished_at === null;
+    this.following = running && location.hash === "";
+    this.#flush();
+    this.#revealSelection();
+  }
+
+  connection(state) {
+    this.connectionView.update(state);
+    if (state.state === "closed" && this.log.last === 0) setText(this.treeEmpty, state.reason);
+  }
+
+  /** Draw before the next frame; however many events came, once. */
+  draw() {
+    this.frame ??= requestAnimationFrame(() => this.#flush());
+  }
+
+  get tree() {
+    return this.seq === null ? this.log.live : this.log.stateAt(this.seq);
+  }
+
+  get position() {
+    return this.seq === null ? this.log.last : Math.min(this.seq, this.log.last);
+  }
+
+  /** Show the state after `seq`. */
+  goTo(seq) {
+    const { last } = this.log;
+    this.following = false;
+    this.seq = seq >= last ? null : Math.max(1, seq);
+    this.draw();
+  }
+
+  followLive() {
+    this.playback.stop();
+    this.seq = null;
+    this.following = true;
+    this.unseenFrom = this.log.last;
+    this.#follow();
+    this.#flush();
+    this.detail.scrollToEnd();
+  }
+
+  /** Select what an id of a row names: a node or a call. */
+  selectId(id, { step = null } = {}) {
+    const number = Number(id.slice(1));
+    if (id.startsWith("n")) this.select({ node: number, step, call: null });
+    else if (id.startsWith("c")) this.select({ ...this.#placeOfCall(number), call: number });
+  }
+
+  select(selection) {
+    this.following = false;
+    this.selection = selection;
+    this.unseenFrom = this.log.last;
+    this.#flush();
+    this.#revealSelection();
+    this.#say();
+  }
+
+  #makeViews() {
+    const find = (selector) => this.root.querySelector(selector);
+    const blobs = new Blobs(this.root.dataset.blobs);
+    const context = {
+      blobs,
+      onSelect: (id) => this.selectId(id),
+      addressOf: (selection) => formatAddress(selection),
+      isOpen: (what) => what === "variables" && this.variablesOpen,
+    };
+    this.header = new HeaderView(this.root, blobs);
+    this.treeView = new TreeView(find(".tree"), { onSelect: (row) => this.#selectRow(row) });
+    this.treeEmpty = find('[data-show="tree-empty"]');
+    this.detail = new DetailView(find(".detail"), context);
+    this.pill = find(".pill");
+    this.panes = find(".panes");
+    this.connectionView = new ConnectionView(find('[data-show="connection"]'));
+    const stop = find('details[data-show="stop"]');
+    this.stop = stop && new StopControl(stop);
+    this.playback = new Playback(this.log, {
+      position: () => this.position,
+      go: (seq) => this.goTo(seq),
+      onChange: () => this.draw(),
+    });
+    this.scrubber = new Scrubber(find(".scrubber"), this.log, {
+      go: (seq) => this.#jump(seq),
+      follow: () => this.followLive(),
+      back: () => this.#jump(this.position - 1),
+      forth: () => this.#jump(this.position + 1),
+      error: (direction) => this.#goToError(direction),
+      togglePlay: () => this.playback.toggle(),
+      setSpeed: (speed) => (this.playback.speed = speed),
+    });
+    this.search = new Search(find(".search"), {
+      state: () => this.tree,
+      onFound: (ids) => {
+        this.treeView.matches = ids;
+        this.draw();
+      },
+      onGo: (id) => this.#goToRow(id),
+    });
+    makeSplitter(find(".splitter"), this.panes);
+  }
+
+  #listen() {
+    this.pill.addEventListener("click", () => this.followLive());
+    this.root.addEventListener("click", (event) => this.#do(event.target.closest("[data-do]")));
+    addEventListener("hashchange", () => this.#readAddress());
+    setInterval(() => this.log.live.finished_at === null && this.draw(), TICK_MS);
+    // The reader who scrolls away from the end is reading: stop going along.
+    this.detail.element.addEventListener("wheel", (event) => event.deltaY < 0 && this.#stopFollowing(), { passive: true });
+    this.detail.element.addEventListener("touchmove", () => this.#stopFollowing(), { passive: true });
+    listenToKeys({
+      j: () => this.#goStep(1),
+      k: () => this.#goStep(-1),
+      l: () => this.treeView.fold(true),
+      h: () => this.treeView.fold(false),
+      "]": () => this.#goToError(1),
+      "[": () => this.#goToError(-1),
+      " ": () => this.playback.toggle(),
+      ".": () => this.#jump(this.position + 1),
+      ",": () => this.#jump(this.position - 1),
+      f: () => this.followLive(),
+      v: () => this.#toggleVariables(),
+      "/": () => this.search.focus(),
+      c: () => this.#copyLink(),
+      "?": () => document.getElementById("keys").showModal(),
+    });
+  }
+
+  #do(button) {
+    const what = button?.dataset.do;
+    if (what === "copy") this.#copyLink();
+    else if (what === "keys") document.getElementById("keys").showModal();
+    else if (what === "pane") this.#showPane(button.value);
+  }
+
+  #flush() {
+    cancelAnimationFrame(this.frame);
+    this.frame = undefined;
+    if (this.following && this.seq === null) this.#follow();
+    const { tree } = this;
+    const now = this.#now(tree);
+    const from = this.log.startedAt;
+    const atEnd = this.detail.isAtEnd;
+    this.header.update(tree, now);
+    // The scale is that of the whole record, so that bars keep their place while the reader scrubs.
+    this.treeView.update(tree, { selected: this.#selectedRow(), from, to: this.seq === null ? now : Math.max(now, this.log.endedAt) });
+    this.treeEmpty.hidden = this.treeView.rows.length > 0;
+    setText(this.treeEmpty, this.reading ? "Reading the log…" : "No call yet: the session waits for a worker.");
+    this.detail.update(tree, this.selection, now);
+    if (this.following && atEnd) this.detail.scrollToEnd();
+    this.#pill();
+    const running = this.log.live.finished_at === null;
+    this.scrubber.update({ seq: this.position, live: this.seq === null, following: this.following, playing: this.playback.playing, running });
+    const node = tree.nodes.get(this.selection.node);
+    this.stop?.update(node && node.finished_at === null && !this.selection.call ? node : null);
+  }
+
+  /** The time of what is shown: that of its last event, or now while it runs. */
+  #now(tree) {
+    if (this.seq !== null || tree.finished_at !== null || this.reading) return tree.at;
+    return tree.at + (performance.now() - this.receivedAt);
+  }
+
+  #pill() {
+    const newer = this.log.last - (this.seq ?? this.unseenFrom ?? this.log.last);
+    const show = !this.reading && !this.following && newer > 0 && !this.playback.playing && (this.seq === null || this.log.live.finished_at === null);
+    this.pill.hidden = !show;
+    if (show) setText(this.pill, `${plural(newer, "new event")} ↓`);
+  }
+
+  /** Go along with the node in which something happened last. */
+  #follow() {
+    const now = performance.now();
+    if (now - (this.followedAt ?? -FOLLOW_MS) < FOLLOW_MS) return;
+    const event = this.log.event(this.log.last);
+    const node = event?.node ?? null;
+    if (node === null || event.type === "session.stop_requested") return;
+    this.followedAt = now;
+    if (this.selection.node === node && this.selection.call === null) return;
+    this.selection = { node, step: null, call: null };
+    this.treeView.open(rowsAbove(this.log.live, idOfNode(node)));
+    queueMicrotask(() => this.treeView.tree && this.treeView.reveal(idOfNode(node)));
+  }
+
+  #stopFollowing() {
+    if (!this.following) return;
+    this.following = false;
+    this.unseenFrom = this.log.last;
+    this.draw();
+  }
+
+  #selectedRow() {
+    return this.selection.call ? idOfCall(this.selection.call) : idOfNode(this.selection.node);
+  }
+
+  #selectRow(row) {
+    if (row.kind === "llm") this.select({ node: row.node.node, step: row.step.step, call: row.call.call });
+    else if (row.kind === "root" || row.kind === "rlm") this.select({ node: row.node.node, step: null, call: null });
+    else this.select({ node: row.node.node, step: row.step.step, call: null });
+    this.#showPane("detail");
+  }
+
+  #revealSelection() {
+    const id = this.#selectedRow();
+    const node = this.tree.nodes.get(this.selection.node);
+    if (node && this.treeView.placeOf(id) < 0) {
+      this.treeView.open(rowsAbove(this.tree, idOfNode(node.node)));
+      this.#flush();
+    }
+    this.treeView.reveal(id);
+    if (this.selection.step !== null && this.selection.call === null) this.detail.showStep(this.selection.step);
+  }
+
+  /** Move to a place in the log by hand. */
+  #jump(seq) {
+    this.playback.stop();
+    this.goTo(seq);
+    this.#sayLater();
+  }
+
+  #goToError(direction) {
+    const { errors } = this.log.marks;
+    const here = this.errorAt ?? (direction > 0 ? 0 : this.log.last + 1);
+    const next = direction > 0 ? errors.find((seq) => seq > here) : errors.findLast((seq) => seq < here);
+    if (next === undefined) return;
+    this.errorAt = next;
+    const event = this.log.event(next);
+    const call = event.type === "lm.failed" ? this.log.live.calls.get(event.call) : undefined;
+    if (this.seq !== null) this.seq = next;
+    if (call?.inCell) this.select({ node: event.node, step: call.step, call: event.call });
+    else this.select({ node: event.node ?? 0, step: event.step ?? call?.step ?? null, call: null });
+  }
+
+  #goStep(direction) {
+    const node = this.tree.nodes.get(this.selection.node);
+    const steps = node?.steps ?? [];
+    const place = steps.findIndex((step) => step.step === this.selection.step);
+    const next = steps[place < 0 ? (direction > 0 ? 0 : -1) : place + direction];
+    if (next && this.selection.call === null) this.select({ node: node.node, step: next.step, call: null });
+    else this.treeView.select(this.treeView.placeOf(this.#selectedRow()) + direction);
+  }
+
+  #goToRow(id) {
+    if (id.startsWith("n") || id.startsWith("c")) {
+      this.selectId(id);
+      return;
+    }
+    // A batch is shown by the step that made it.
+    const [node, step] = id.slice(1).split(".").map(Number);
+    this.select({ node, step, call: null });
+    this.treeView.reveal(id);
+  }
+
+  #placeOfCall(number) {
+    const place = this.log.live.calls.get(number);
+    return place ? { node: place.node, step: place.step } : { node: 0, step: null };
+  }
+
+  #toggleVariables() {
+    this.variablesOpen = !this.variablesOpen;
+    for (const each of this.root.querySelectorAll(".variables")) each.open = this.variablesOpen;
+  }
+
+  #showPane(name) {
+    this.panes.dataset.pane = name;
+    for (const button of this.root.querySelectorAll('[data-do="pane"]')) button.setAttribute("aria-pressed", button.value === name);
+  }
+
+  async #copyLink() {
+    const link = new URL(formatAddress({ ...this.selection, seq: this.seq }), location.href).href;
+    const label = this.root.querySelector('[data-do="copy"] span');
+    try {
+      await navigator.clipboard.writeText(link);
+      setText(label, "Copied");
+    } catch {
+      // Without the permission, or over plain HTTP: the address bar has it.
+      this.#say();
+      setText(label, "In the address bar");
+    }
+    setTimeout(() => setText(label, "Copy link"), 2000);
+  }
+
+  #say() {
+    history.replaceState(null, "", formatAddress({ ...this.selection, seq: this.seq }));
+  }
+
+  #sayLater() {
+    clearTimeout(this.sayTimer);
+    this.sayTimer = setTimeout(() => this.#say(), 300); // browsers refuse more than a few a second
+  }
+
+  #readAddress() {
+    const said = parseAddress(location.hash);
+    this.seq = said.seq !== null && said.seq < this.log.last ? said.seq : null;
+    this.select({ node: said.node, step: said.step, call: said.call });
+  }
+}
