@@ -130,6 +130,7 @@ class RunnerLink:
 
     async def _drain(self) -> None:
         """Send what is queued, as many lines in one write as there are."""
+        batch: list[HostFrame] = []
         try:
             while True:
                 with self._lock:
@@ -141,9 +142,10 @@ class RunnerLink:
                 if self._channel:
                     await self._channel.send_lines(lines)
         except StreamLost:
-            # The reader notices too and opens the stream again; the engine repeats what the runner has not seen,
-            # from the `state` that it then gets.
+            # The reader notices too and opens the stream again, which sends these once more: the runner takes a frame
+            # that it has seen already for done.
             with self._lock:
+                self._outgoing.extendleft(reversed(batch))
                 self._sending = False
         except SandboxError as error:
             self._lose(error)
@@ -236,6 +238,7 @@ class RunnerLink:
                 assert self._channel is not None
                 await self._channel.reattach()
                 await self._greet(self._last_seq, 10)
+                await self._drain()
                 return
             except NotFound as gone:
                 self._lose(gone)

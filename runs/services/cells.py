@@ -146,8 +146,12 @@ class StepCells:
         )
         self._box.lose()
         self._open_sandbox("rebuilt")
-        self._attach()
-        rebuild(self._run, self._box, before_step=self._step_number)
+        try:
+            self._attach()
+            rebuild(self._run, self._box, before_step=self._step_number)
+        except SandboxError:
+            self._box.terminate()  # nobody must find it half rebuilt
+            raise
         self._asked.clear()
         self._open_prompts = 0
         if self._running is not None:

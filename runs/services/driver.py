@@ -33,11 +33,10 @@ from runs.services.endings import end_node
 from runs.services.journal import Journal
 from runs.services.leases import FenceLost, leases
 from runs.services.limits import exceeded
-from runs.services.nodebox import lost
 from runs.services.noderun import LeaseLost, NodeRun, Signal
 from runs.services.plan import Plan, plan_of
 from runs.services.transaction import SessionTransaction, session_transaction
-from sandboxes.errors import SandboxError
+from sandboxes.errors import NotFound, SandboxError
 from sandboxes.frames import Output
 
 logger = logging.getLogger(__name__)
@@ -278,7 +277,8 @@ class StepDriver:
         if isinstance(signal, LeaseLost):
             raise FenceLost("the step was taken over or stopped")
         if isinstance(signal, SandboxError):
-            if not lost(signal):
+            if not isinstance(signal, NotFound):
+                # The stream broke, or another host took it: the step is tried again, and then it is known which.
                 raise signal
             self.cells.replace(str(signal))
             return None

@@ -25,8 +25,8 @@ from runs.models import Context, Node
 from runs.services.config import SessionConfig
 from sandboxes import aio
 from sandboxes import services as sandbox_services
-from sandboxes.contract import Sandbox, SandboxInfo, Spec
-from sandboxes.errors import NotFound, SandboxError, StreamLost
+from sandboxes.contract import INPUT_PREFIX, Sandbox, SandboxInfo, Spec
+from sandboxes.errors import SandboxError, StreamLost
 from sandboxes.frames import ContextFile, RunnerError, RunnerFrame, Setup, SetupDone, State, Tool
 from sandboxes.link import RunnerLink
 
@@ -174,7 +174,7 @@ class NodeBox:
         if self.node.parent_id is None:
             context: Context = self.node.session.context
             kind, sha256 = _KINDS[context.kind], context.sha256
-        path = f".rlm/context-0.{_SUFFIXES[kind]}"
+        path = f"{INPUT_PREFIX}context-0.{_SUFFIXES[kind]}"
         aio.run(sandbox.put_file(path, str(_host_file(sha256))), timeout_s=SETUP_TIMEOUT_S)
         return path, kind
 
@@ -194,11 +194,6 @@ class NodeBox:
 
 class ContextRefused(SandboxError):
     """The context could not be loaded into the REPL (too large for its memory, or not what its kind says)."""
-
-
-def lost(error: SandboxError) -> bool:
-    """Is the sandbox gone for good, as far as this error tells?"""
-    return isinstance(error, NotFound) or (isinstance(error, StreamLost) and not error.resumable)
 
 
 def _host_file(sha256: str) -> Path:
