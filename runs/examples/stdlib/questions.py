@@ -17,6 +17,7 @@ Ask = Callable[[Library, random.Random], Question]
 
 _Subject = TypeVar("_Subject")
 _FILES_AS = "Answer with the file names as they stand in the header lines."
+_FILE_AS = "Answer with the file name as it stands in its header line."
 _MIN_NAME_CHARS = 7
 """A shorter name is likely to be a part of other words, and the question would be about those."""
 _WRONG_BASES = 150
@@ -72,7 +73,10 @@ def parameter_count(library: Library, rng: random.Random) -> Question:
 
 def imports_module(library: Library, rng: random.Random) -> Question:
     importers = library.importers
-    subjects = sorted(name for name, files in importers.items() if len(files) >= 3 and not name.startswith("_"))
+    # Only modules at the top: `from a import b` may or may not import a module `a.b`, which its text does not tell.
+    subjects = sorted(
+        name for name, files in importers.items() if len(files) >= 3 and "." not in name and not name.startswith("_")
+    )
     name = choose("imports-module", rng, subjects)
     question = (
         f"How many files import the module {name}, with `import {name}` or `from {name} import ...`, anywhere in the "
@@ -97,13 +101,13 @@ def package_lines(library: Library, rng: random.Random) -> Question:
 
 def most_functions(library: Library, rng: random.Random) -> Question:
     question, file = _largest("most-functions", library, rng, lambda file: file.functions)
-    text = f"Which file{question} defines the most functions and methods (def or async def, at any depth)? {_FILES_AS}"
+    text = f"Which file{question} defines the most functions and methods (def or async def, at any depth)? {_FILE_AS}"
     return text, FilesAnswer((file.name,))
 
 
 def longest_file(library: Library, rng: random.Random) -> Question:
     question, file = _largest("longest-file", library, rng, lambda file: file.lines)
-    return f"Which file{question} has the most lines? {_FILES_AS}", FilesAnswer((file.name,))
+    return f"Which file{question} has the most lines? {_FILE_AS}", FilesAnswer((file.name,))
 
 
 def constant_value(library: Library, rng: random.Random) -> Question:

@@ -53,7 +53,7 @@ def file_text(name: str) -> str:
 def library_files() -> tuple[list[str], list[str]]:
     """Names of the library's files and of its tests, sorted. A distribution may come without tests."""
     root = _root()
-    names = sorted(path.relative_to(root).as_posix() for path in _python_files(root))
+    names = sorted(path.relative_to(root).as_posix() for path in _python_files(root)) if root.is_dir() else []
     library = [name for name in names if not _TESTS.intersection(Path(name).parts)]
     if not library:
         raise ExampleError(f"No source of the standard library was found in {root}: it has only compiled files.")

@@ -118,8 +118,9 @@ def test_tests_are_added_only_where_the_library_alone_is_small(
 
 
 def test_a_library_without_source_says_so(library_folder: Path) -> None:
+    with pytest.raises(ExampleError, match="only compiled files"):
+        sources.context_files(0, None)
     library_folder.mkdir()
-
     with pytest.raises(ExampleError, match="only compiled files"):
         sources.context_files(0, None)
 
