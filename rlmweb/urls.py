@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.contrib.auth.views import LogoutView
 from django.urls import include, path
 from django.urls.resolvers import URLPattern, URLResolver
 
 from rlmweb.health import healthz
-from rlmweb.teams.signin import how_to_open, open_installation
+from rlmweb.teams.signin import how_to_open, open_installation, sign_in
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
     path("healthz", healthz, name="healthz"),
+    path("login/", sign_in, name="login"),
+    path("logout/", LogoutView.as_view(next_page="login"), name="logout"),
     path("open/", how_to_open, name="how_to_open"),
     path("open/<str:token>/", open_installation, name="open"),
     path("", include("runs.urls")),

@@ -14,7 +14,7 @@ from django.contrib.auth.models import User as AuthUser
 from django.db.models import QuerySet
 from django.http import Http404
 
-from rlmweb.teams.models import Membership, Role, Team
+from rlmweb.teams.models import ApiToken, Membership, Role, Team
 from runs.models import Context, LmCredential, Session
 
 User = AuthUser | AnonymousUser
@@ -56,14 +56,19 @@ def session_for(user: User, uuid: UUID | str, action: Action = "view") -> Sessio
     session = sessions_of(user).select_related("team", "context", "meter").filter(uuid=_uuid(uuid)).first()
     if session is None:
         raise Http404
+    if not may(user, session, action):
+        raise Http404
+    return session
+
+
+def may(user: User, session: Session, action: Action) -> bool:
+    """May `user` do `action` with a session that this user may see?"""
     if action == "view":
-        return session
+        return True
     role = _role(user, session.team)
     if role in MAY_STOP_ANY:
-        return session
-    if role in MAY_START and session.created_by_id == user.pk:
-        return session
-    raise Http404
+        return True
+    return role in MAY_START and session.created_by_id == user.pk
 
 
 def contexts_of(user: User) -> QuerySet[Context]:
@@ -94,6 +99,26 @@ def team_for(user: User) -> Team:
 def credentials_of(user: User) -> QuerySet[LmCredential]:
     """Keys that `user` may use in sessions; the keys themselves are never shown."""
     return LmCredential.objects.filter(team__in=_teams(user, MAY_START))
+
+
+def credential_for(user: User, uuid: UUID | str, action: Literal["use", "delete"] = "use") -> LmCredential:
+    """A team's key by its uuid. Raises `Http404`."""
+    credential = credentials_of(user).select_related("team").filter(uuid=_uuid(uuid)).first()
+    if credential is None:
+        raise Http404
+    if action == "delete" and not may_keep_keys(user, credential.team):
+        raise Http404
+    return credential
+
+
+def tokens_of(user: User) -> QuerySet[ApiToken]:
+    """The user's own API tokens. Nobody sees those of others, except administrators in the admin pages."""
+    return ApiToken.objects.filter(user_id=user.pk or 0)
+
+
+def teams_to_keep_keys_of(user: User) -> QuerySet[Team]:
+    """Teams whose keys `user` may add and delete."""
+    return _teams(user, MAY_KEEP_KEYS)
 
 
 def may_keep_keys(user: User, team: Team) -> bool:

@@ -5,12 +5,33 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, path
 
 from runs.api.api import api
-from runs.views import run
+from runs.views import contexts, docs, keys, run, sessions, start, status
 
 app_name = "runs"
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", api.urls),
+    path("", sessions.session_list, name="session_list"),
+    path("first/", sessions.first, name="first"),
+    path("sessions/rows/", sessions.session_rows, name="session_rows"),
+    path("sessions/new/", start.session_new, name="session_new"),
+    path("sessions/new/example/", start.example_preview, name="example_preview"),
+    path("sessions/<uuid:uuid>/stop/", sessions.session_stop, name="session_stop"),
+    path("contexts/uploads/", contexts.upload_begin, name="upload_begin"),
+    path("contexts/uploads/part/", contexts.upload_part, name="upload_part"),
+    path("contexts/uploads/finish/", contexts.upload_finish, name="upload_finish"),
+    path("contexts/uploads/cancel/", contexts.upload_cancel, name="upload_cancel"),
+    path("contexts/<uuid:uuid>/preview/", contexts.context_preview, name="context_preview"),
+    path("keys/", keys.keys, name="keys"),
+    path("keys/<uuid:uuid>/delete/", keys.key_delete, name="key_delete"),
+    path("keys/tokens/", keys.token_new, name="token_new"),
+    path("keys/tokens/<uuid:uuid>/revoke/", keys.token_revoke, name="token_revoke"),
+    path("status/", status.status_page, name="status"),
+    path("status/model/", status.model_status, name="model_status"),
+    path("docs/", docs.guide, name="docs"),
+    path("docs/events/", docs.events, name="docs_events"),
+    path("docs/protocol/", docs.protocol, name="docs_protocol"),
+    path("docs/api/", docs.rest_api, name="docs_api"),
     path("sessions/<uuid:uuid>/", run.session, name="session"),
     path("sessions/<uuid:uuid>/events.jsonl", run.session_events, name="session_events"),
     path("sessions/<uuid:uuid>/blobs/<str:sha256>", run.session_blob, name="session_blob"),

@@ -31,6 +31,7 @@ CSRF_TRUSTED_ORIGINS = list(env.origins("RLMWEB_CSRF_TRUSTED_ORIGINS"))
 # What sessions may use
 MODEL_HOSTS = env.words("RLMWEB_MODEL_HOSTS")
 CONTEXT_PATHS = env.folders("RLMWEB_CONTEXT_PATHS")
+CONTEXT_HOSTS = env.words("RLMWEB_CONTEXT_HOSTS")
 UPLOAD_MAX_BYTES = env.whole_number("RLMWEB_UPLOAD_MAX_BYTES", GIB, least=1024, most=64 * GIB)
 LM_FANOUT = env.whole_number("RLMWEB_LM_FANOUT", 32, least=1, most=1024)
 SCRIPT_LEDGER_DIR = env.folder("RLMWEB_SCRIPT_LEDGER_DIR", None)
@@ -62,6 +63,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "rlmweb.teams.middleware.ask_to_sign_in",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",

@@ -1,4 +1,4 @@
-"""Team and Membership. Every session belongs to exactly one team."""
+"""Team, Membership, ApiToken. Every session belongs to exactly one team."""
 
 from __future__ import annotations
 
@@ -46,3 +46,23 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} in {self.team} as {self.role}"
+
+
+class ApiToken(models.Model):
+    """A person's key to the API, as far as the person's own roles reach. Written by `rlmweb.teams.tokens`."""
+
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_tokens")
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="api_tokens")
+    name = models.CharField(max_length=100)
+    token_sha256 = models.CharField(max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-id",)
+        verbose_name = "API token"
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.user}"

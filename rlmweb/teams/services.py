@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import transaction
 
@@ -29,3 +30,10 @@ def ensure_local_owner() -> Any:
     membership = {"role": Role.OWNER}
     Membership.objects.get_or_create(team=ensure_default_team(), user=user, defaults=membership)
     return user
+
+
+def prepare_installation(**_: object) -> None:
+    """After the migrations: what an installation cannot be without."""
+    ensure_default_team()
+    if settings.SINGLE_USER:
+        ensure_local_owner()

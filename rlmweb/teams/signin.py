@@ -2,6 +2,8 @@
 
 Other people of the same machine can reach its ports; they cannot read the terminal. In a multi-user installation these
 views do not exist (404) and Django's login page is what there is.
+
+The session cookie outlives a restart of `up`; the token does not, so an address in a shell history opens nothing later.
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import login
+from django.contrib.auth.views import LoginView
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -24,7 +28,8 @@ BACKEND = "django.contrib.auth.backends.ModelBackend"
 def token_is_right(token: str) -> bool:
     """Compared in constant time. Never right when the installation has no token or has many users."""
     wanted = settings.OPEN_TOKEN
-    return bool(settings.SINGLE_USER and wanted) and hmac.compare_digest(token.encode(), wanted.encode())
+    given = token.encode("utf-8", "replace")
+    return bool(settings.SINGLE_USER and wanted) and hmac.compare_digest(given, wanted.encode())
 
 
 def user_of_token(token: str) -> Any | None:
@@ -52,3 +57,10 @@ def how_to_open(request: HttpRequest) -> HttpResponse:
     if not settings.SINGLE_USER:
         raise Http404
     return render(request, "teams/open.html", {"wrong": False}, status=403)
+
+
+def sign_in(request: HttpRequest) -> HttpResponseBase:
+    """Where every page sends people who are not signed in (`LOGIN_URL`)."""
+    if settings.SINGLE_USER:
+        return redirect("how_to_open")
+    return LoginView.as_view(template_name="registration/login.html", redirect_authenticated_user=True)(request)
