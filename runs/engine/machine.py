@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from runs.engine import compaction, observation
+from runs.engine import answers, cells, compaction, observation
 from runs.engine.estimate import estimate_tokens
 from runs.engine.io import (
     COMPACTION,
@@ -40,25 +40,15 @@ from runs.engine.io import (
 )
 from runs.engine.profile import Parsed, profile_named
 from runs.engine.prompts import FINAL_REQUEST
-from runs.engine.state import CellRecord, NodeState, NodeTask, StepState, Stream
+from runs.engine.state import CellRecord, NodeState, NodeTask, StepState
 from runs.engine.subcalls import SubCalls
-from runs.events.types import (
-    CellFinished,
-    CellOutput,
-    CellStarted,
-    Compaction,
-    ErrorInfo,
-    LimitHit,
-    Log,
-    MessageInfo,
-    StepFinished,
-    StepStarted,
-    VariableInfo,
-)
+from runs.events.types import Compaction, ErrorInfo, LimitHit, Log, MessageInfo, StepFinished, StepStarted
 from sandboxes.frames import Finished, Output, SubCall
 
 NODE_LIMITS = frozenset({"max_steps_per_node", "max_consecutive_errors"})
 """Limits that end one node; every other ends the whole session."""
+FETCH = "FINAL_VAR({name!r}) if {name!r} in globals() else print(FINAL_VAR({name!r}))"
+"""Gives a variable as the answer, or prints that there is none of that name."""
 
 
 class StepMachine:
@@ -95,9 +85,9 @@ class StepMachine:
             case "compaction":
                 return [self._ask_compaction()]
             case "turn":
-                return [self._ask_turn()]
+                return [self._ask_turn(self._conversation)]
             case "final":
-                return [self._ask_final()]
+                return [self._ask_final(self._conversation)]
             case "cells":
                 return [self._run_command()]
         return []
@@ -138,7 +128,8 @@ class StepMachine:
             case SandboxReplaced():
                 return self._run_again()
             case CellOverdue():
-                return [InterruptCell(happened.cell, "timeout")] if happened.cell == self.step.cell else []
+                running = self.step.phase == "cells" and happened.cell == self.step.cell
+                return [InterruptCell(happened.cell, "timeout")] if running else []
             case CallRefused() | LimitReached():
                 return self._limited(happened.limit, happened.used, happened.allowed)
         return []
@@ -156,9 +147,11 @@ class StepMachine:
         if failed.call == COMPACTION:
             message = f"the conversation could not be compacted: {failed.error.message}"
             log = Log(level="warning", message=message, node=self.node_number, step=self.number)
-            return [Emit(log), *self._open_turn()]
-        if failed.call in (TURN, FINAL):
+            return [Emit(log), *self._open_turn(self._conversation)]
+        if failed.call == TURN:
             return self._end(EndNode("failed", error=failed.error), "failed", failed.error)
+        if failed.call == FINAL:
+            return self._end(self._limited_end(failed.error), "limited", failed.error)
         return self._answer(failed.call, None, failed.error.message)
 
     # The turn -------------------------------------------------------------------------------------------------------
@@ -169,33 +162,35 @@ class StepMachine:
         if probe is not None:
             started = StepStarted(node=self.node_number, step=self.number)
             return [Emit(started), *self._start_cells([CellRecord(code=probe, built_in=True)])]
-        if compaction.is_due(self.task, self._conversation):
+        if compaction.is_due(self.task, self.node, self._conversation):
             self.step.phase = "compaction"
             return [self._ask_compaction()]
-        return self._open_turn()
+        return self._open_turn(self._conversation)
 
-    def _open_turn(self) -> list[Command]:
+    def _open_turn(self, conversation: Sequence[ChatMessage]) -> list[Command]:
         """Append what the turn adds to the conversation and ask the model."""
         self.dirty = True
         self.node.turns += 1
         new: list[ChatMessage] = []
-        if not self._conversation:
+        if not conversation:
             new += self._profile.opening(self.task, self.node.probe)
+            self.node.opening = len(new)
         turn = self._profile.turn(self.task, self.node, self.node.turns)
         if turn is not None:
             new.append(turn)
-        unseen = [message for message in self._conversation[self.node.shown :] if message.role != "assistant"]
-        messages = [MessageInfo(message.role, message.content) for message in (*unseen, *new)]
-        self.node.shown = len(self._conversation) + len(new)
+        prompt = (*conversation, *new)
+        # Replies are on record as such.
+        unseen = [message for message in prompt[self.node.shown :] if message.role != "assistant"]
+        messages = [MessageInfo(message.role, message.content) for message in unseen]
+        self.node.shown = len(prompt)
         self.step.phase = "turn"
         started = StepStarted(node=self.node_number, step=self.number, messages=messages)
-        return [Emit(started), AppendMessages(tuple(new)), self._ask_turn(new)]
+        return [Emit(started), AppendMessages(tuple(new)), self._ask_turn(prompt)]
 
-    def _ask_turn(self, new: Sequence[ChatMessage] = ()) -> Ask:
+    def _ask_turn(self, prompt: Sequence[ChatMessage]) -> Ask:
         hints = self._profile.ask(self.task, self.node, self.node.turns)
         most = hints.pop("max_output_tokens", None)
-        messages = (*self._conversation, *new)
-        return Ask(TURN, "turn", messages, self._role(), max_output_tokens=most, extra=hints)
+        return Ask(TURN, "turn", tuple(prompt), self._role(), max_output_tokens=most, extra=hints)
 
     def _role(self) -> Literal["root", "sub"]:
         # A child is a sub-call: its turns are the sub model's, as `llm_query` is.
@@ -205,39 +200,21 @@ class StepMachine:
         self.dirty = True
         self.step.reply = text
         parsed = self._profile.parse(self.task, self.node, text, self.node.turns)
-        self.step.final = parsed.final
-        cells = self._cells_of(parsed)
-        return self._start_cells(cells) if cells else self._conclude()
-
-    def _cells_of(self, parsed: Parsed) -> list[CellRecord]:
-        cells = [CellRecord(code=code) for code in parsed.cells]
-        if parsed.check is not None:
-            cells.append(CellRecord(code=parsed.check, built_in=True))
-        elif parsed.final_var is not None:
-            # The variable lives in the sandbox: a cell of ours fetches it, and says so when there is none.
-            cells.append(CellRecord(code=f"FINAL_VAR({parsed.final_var!r})", built_in=True))
-        return cells
+        self.step.final, self.step.final_var = parsed.final, parsed.final_var
+        return self._start_cells(_cells_of(parsed)) if parsed.cells or parsed.check else self._conclude()
 
     # Cells ----------------------------------------------------------------------------------------------------------
 
-    def _start_cells(self, cells: list[CellRecord]) -> list[Command]:
+    def _start_cells(self, records: list[CellRecord]) -> list[Command]:
         self.dirty = True
         self.step.phase = "cells"
-        self.step.cells = cells
-        self.step.cell = 1
+        self.step.cells = [*self.step.cells, *records]
+        self.step.cell += 1
         return self._start_cell()
 
     def _start_cell(self) -> list[Command]:
-        record = self._record
         self._subcalls = None
-        started = CellStarted(
-            node=self.node_number,
-            step=self.number,
-            cell=self.step.cell,
-            code=record.code,
-            attempt=record.attempt,
-            built_in=record.built_in,
-        )
+        started = cells.started_event(self.node_number, self.number, self.step.cell, self._record)
         return [Emit(started), self._run_command()]
 
     def _run_command(self) -> RunCell:
@@ -246,13 +223,11 @@ class StepMachine:
         return RunCell(self.step.cell, self._record.code, timeout_s, self._record.attempt)
 
     def _run_again(self) -> list[Command]:
-        """The cell's sandbox was lost: what it printed is void, what it asked is on record."""
+        """In a new sandbox that stands where the running cell began."""
         if self.step.phase != "cells":
             return []
         self.dirty = True
-        record = self._record
-        record.attempt += 1
-        record.stdout, record.stderr = Stream(), Stream()
+        cells.begin_again(self._record)
         return self._start_cell()
 
     @property
@@ -276,56 +251,21 @@ class StepMachine:
         if self.step.phase != "cells" or not frame.text:
             return []
         self.dirty = True
-        stream = self._record.stdout if frame.stream == "stdout" else self._record.stderr
-        observation.append(stream, frame.text, self.task.limits.prompt_output_chars)
-        output = CellOutput(
-            node=self.node_number,
-            step=self.number,
-            cell=self.step.cell,
-            stream=frame.stream,
-            text=frame.text,
-            late=frame.late,
-        )
-        return [Emit(output)]
+        cells.take_output(self._record, frame, self.task.limits.prompt_output_chars)
+        return [Emit(cells.output_event(self.node_number, self.number, self.step.cell, frame))]
 
     def _finished(self, frame: Finished) -> list[Command]:
         if self.step.phase != "cells":
             return []
         self.dirty = True
+        commands = self._subcalls.abandon() if self._subcalls is not None else []
         self._subcalls = None
-        record = self._record
-        record.status = frame.status
-        record.variables = [variable.name for variable in frame.variables]
-        if frame.error is not None:
-            record.error_type, record.error_message = frame.error.type, frame.error.message
-            record.traceback = frame.error.traceback
-        if frame.final is not None:
-            record.final = frame.final.text or ""
-        if frame.partial is not None:
-            self.node.partial = frame.partial.text or ""
-        if not record.built_in:
-            self.node.cells_run += 1
-            self.node.consecutive_errors = 0 if frame.status == "ok" else self.node.consecutive_errors + 1
-        commands: list[Command] = [Emit(self._finished_event(frame))]
+        cells.take_finished(self._record, self.node, frame)
+        commands.append(Emit(cells.finished_event(self.node_number, self.number, self.step.cell, frame)))
         if self.step.cell < len(self.step.cells):
             self.step.cell += 1
             return commands + self._start_cell()
         return commands + self._conclude()
-
-    def _finished_event(self, frame: Finished) -> CellFinished:
-        error = frame.error
-        return CellFinished(
-            node=self.node_number,
-            step=self.number,
-            cell=self.step.cell,
-            status=frame.status,
-            duration_ms=int(frame.duration_ms),
-            error=ErrorInfo(error.type, error.message, detail=error.traceback) if error is not None else None,
-            variables=[VariableInfo(v.name, v.type, v.size, v.preview) for v in frame.variables],
-            output_bytes=frame.output_bytes,
-            dropped_bytes=frame.dropped_bytes,
-            answered=frame.final is not None,
-        )
 
     # Ends -----------------------------------------------------------------------------------------------------------
 
@@ -333,9 +273,14 @@ class StepMachine:
         """The reply and its cells are done: an answer, a limit, or the next step."""
         if self.number == 1 and not self.step.reply and self.step.cells:
             return self._probed()
-        answer = self._answer_given()
+        name, self.step.final_var = self.step.final_var, None
+        if name is not None and not answers.failed(self.step.cells):
+            # The variable lives in the sandbox: a cell of ours fetches it, and says so when there is none.
+            return self._start_cells([CellRecord(code=FETCH.format(name=name), built_in=True)])
+        answer = answers.given(self.step)
         if answer is not None:
             return self._end(EndNode("finished", answer=answer), "finished")
+        self.node.last_words = answers.last_words(self.step) or self.node.last_words
         if self.node.consecutive_errors >= self.task.limits.max_consecutive_errors:
             used, allowed = self.node.consecutive_errors, self.task.limits.max_consecutive_errors
             return self._limited("max_consecutive_errors", used, allowed)
@@ -352,11 +297,6 @@ class StepMachine:
         self.step.phase = "done"
         return [Emit(self._step_finished("finished")), NextStep()]
 
-    def _answer_given(self) -> str | None:
-        """The last answer wins: one set by code over one in the text."""
-        finals = [cell.final for cell in self.step.cells if cell.final is not None]
-        return finals[-1] if finals else self.step.final
-
     def _out_of_turns(self, observed: list[ChatMessage]) -> list[Command]:
         """One more call, for an answer from what was found."""
         self.dirty = True
@@ -368,30 +308,35 @@ class StepMachine:
             allowed=self.task.limits.max_steps_per_node,
             node=self.node_number,
             step=self.number,
-            partial=self.node.partial or None,
+            partial=answers.partial(self.task, self.node),
         )
-        return [Emit(hit), AppendMessages(tuple(asked)), self._ask_final(asked)]
+        prompt = (*self._conversation, *asked)
+        return [Emit(hit), AppendMessages(tuple(asked)), self._ask_final(prompt)]
 
-    def _ask_final(self, new: Sequence[ChatMessage] = ()) -> Ask:
-        return Ask(FINAL, "final", (*self._conversation, *new), self._role())
+    def _ask_final(self, prompt: Sequence[ChatMessage]) -> Ask:
+        return Ask(FINAL, "final", compaction.fitted(tuple(prompt), self.task.context_window_tokens), self._role())
 
     def _final_replied(self, text: str) -> list[Command]:
         parsed = self._profile.parse(self.task, self.node, text, self.node.turns)
-        answer = parsed.final if parsed.final is not None else text
-        return self._end(EndNode("limited", answer=answer, partial=True), "limited")
+        answer = parsed.final if parsed.final is not None else text.strip()
+        end = EndNode("limited", answer=answer, partial=True) if answer else self._limited_end(None)
+        return self._end(end, "limited")
 
     def _limited(self, limit: str, used: float, allowed: float) -> list[Command]:
-        partial = self.node.partial or None
+        partial = answers.partial(self.task, self.node)
         hit = LimitHit(
             limit=limit, used=used, allowed=allowed, node=self.node_number, step=self.number, partial=partial
         )
         commands: list[Command] = [Emit(hit)]
-        if self.step.phase == "cells":
+        if self.step.phase == "cells" and not self._record.status:
             commands.append(InterruptCell(self.step.cell, "limit"))
         error = ErrorInfo("LimitReached", f"{limit}: {used:g} used, {allowed:g} allowed")
-        whole_tree = None if limit in NODE_LIMITS else limit
-        end = EndNode("limited", answer=partial, partial=partial is not None, error=error, limit=whole_tree)
+        end = self._limited_end(error, None if limit in NODE_LIMITS else limit)
         return commands + self._end(end, "limited", error)
+
+    def _limited_end(self, error: ErrorInfo | None, limit: str | None = None) -> EndNode:
+        partial = answers.partial(self.task, self.node)
+        return EndNode("limited", answer=partial, partial=partial is not None, error=error, limit=limit)
 
     def _end(self, end: EndNode, status: str, error: ErrorInfo | None = None) -> list[Command]:
         self.dirty = True
@@ -404,14 +349,13 @@ class StepMachine:
     # Compaction -----------------------------------------------------------------------------------------------------
 
     def _ask_compaction(self) -> Ask:
-        messages = compaction.request(self._conversation)
+        messages = compaction.request(self.task, self._conversation)
         return Ask(COMPACTION, "compaction", messages, self._role(), max_output_tokens=compaction.SUMMARY_TOKENS)
 
     def _compacted(self, summary: str) -> list[Command]:
         """Replace the conversation, then open the turn on the new one."""
         self.dirty = True
-        old, new = self._conversation, compaction.compacted(self._conversation, summary)
-        self._conversation = new
+        old, new = self._conversation, compaction.compacted(self.node, self._conversation, summary)
         self.node.compactions += 1
         self.node.shown = len(new)
         event = Compaction(
@@ -421,4 +365,9 @@ class StepMachine:
             before_tokens=estimate_tokens(old),
             after_tokens=estimate_tokens(new),
         )
-        return [ReplaceConversation(new), Emit(event), *self._open_turn()]
+        return [ReplaceConversation(new), Emit(event), *self._open_turn(new)]
+
+
+def _cells_of(parsed: Parsed) -> list[CellRecord]:
+    written = [CellRecord(code=code) for code in parsed.cells]
+    return [*written, CellRecord(code=parsed.check, built_in=True)] if parsed.check is not None else written

@@ -1,8 +1,9 @@
 """Reading a model's reply: code cells in fenced blocks, and answers outside them.
 
 The published protocol runs every ```repl block in order; ```python and ```py blocks are taken as well, since models write
-them. Fences may be indented or made of tildes, lines may end in CRLF, and a block that the reply's end cuts off is not
-run: half a program is not what the model meant.
+them. Fences may be indented or made of tildes, lines may end in CRLF, and a fence inside a string of the code (a prompt
+that shows a format, say) does not close the block. A block that the reply's end cuts off is not run: half a program is not
+what the model meant.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import re
 from dataclasses import dataclass
 
 CELL_LANGUAGES = frozenset({"repl", "python", "py", "python3"})
-_FENCE = re.compile(r"^[ \t]{0,8}(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[\w+-]*)[^\n]*$")
+_FENCE = re.compile(r"^[ \t]{0,8}(?P<fence>`{3,}+(?!.*`)|~{3,})[ \t]*(?P<language>[\w+-]*).*$")
 _FINAL = re.compile(r"(?<![\w.])FINAL\(")
 _FINAL_VAR = re.compile(r"(?<![\w.])FINAL_VAR\(\s*[\"'`]?(?P<name>[A-Za-z_]\w*)[\"'`]?\s*\)")
+_MARKUP = " \t>*_`#-"
+"""What may stand before an answer in its line: blanks and marks of Markdown."""
+_MARKUP_CHARS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +41,10 @@ def split_reply(reply: str) -> tuple[list[Block], str]:
             prose.append(lines[position])
             position += 1
             continue
-        end = _closing(lines, position + 1, opening["fence"])
+        language = opening["language"].lower()
+        end = _closing(lines, position + 1, opening["fence"], of_code=language in CELL_LANGUAGES)
         body = lines[position + 1 : end]
-        blocks.append(Block(opening["language"].lower(), _dedent(body), closed=end < len(lines)))
+        blocks.append(Block(language, _dedent(body), closed=end < len(lines)))
         position = end + 1
     return blocks, "\n".join(prose)
 
@@ -54,27 +59,64 @@ def cut_off(blocks: list[Block]) -> bool:
     return any(not block.closed and block.language in CELL_LANGUAGES for block in blocks)
 
 
-def final_text(prose: str) -> str | None:
-    """The argument of the last `FINAL(...)` in the text, up to its matching parenthesis, quotes around it removed."""
-    found = None
-    for match in _FINAL.finditer(prose):
-        found = _argument(prose, match.end())
-    return found
+def final_text(prose: str, *, anywhere: bool = False) -> str | None:
+    """The argument of the last `FINAL(...)` in the text, up to its matching parenthesis, quotes around it removed.
+
+    It counts at the start of a line, or `anywhere`: in the middle of a sentence capable models write about it.
+    """
+    found = _FINAL.finditer(prose)
+    ends = [match.end() for match in found if anywhere or _starts_line(prose, match.start())]
+    return _argument(prose, ends[-1]) if ends else None
 
 
-def final_variable(prose: str) -> str | None:
-    """The name in the last `FINAL_VAR(...)` of the text."""
-    names = [match["name"] for match in _FINAL_VAR.finditer(prose)]
+def final_variable(prose: str, *, anywhere: bool = False) -> str | None:
+    """The name in the last `FINAL_VAR(...)` of the text; where it counts as in `final_text`."""
+    found = _FINAL_VAR.finditer(prose)
+    names = [match["name"] for match in found if anywhere or _starts_line(prose, match.start())]
     return names[-1] if names else None
 
 
-def _closing(lines: list[str], start: int, fence: str) -> int:
+def _starts_line(text: str, position: int) -> bool:
+    before = text[max(0, position - _MARKUP_CHARS) : position].rstrip(_MARKUP)
+    return before.endswith("\n") or (not before and position <= _MARKUP_CHARS)
+
+
+def _closing(lines: list[str], start: int, fence: str, *, of_code: bool) -> int:
     """The line that closes the block: the same fence, at least as long, and nothing else. Past the end when none does."""
+    closing, quote = None, ""
     for position in range(start, len(lines)):
         stripped = lines[position].strip()
         if len(stripped) >= len(fence) and set(stripped) == {fence[0]}:
-            return position
-    return len(lines)
+            if not quote:
+                return position
+            closing = position if closing is None else closing
+        if of_code:
+            quote = _open_string(lines[position], quote)
+    # Every fence stood in a string that never ended: the code is broken, and the first fence is the likeliest end.
+    return len(lines) if closing is None else closing
+
+
+def _open_string(line: str, quote: str) -> str:
+    """The triple quote that is open at the end of a line of Python, given the one open at its start; empty for none."""
+    position = 0
+    while position < len(line):
+        char = line[position]
+        if quote:
+            if char == "\\":
+                position += 2
+            elif line.startswith(quote, position):
+                position += len(quote)
+                quote = ""
+            else:
+                position += 1
+        elif char == "#":
+            return ""
+        elif char in "\"'":
+            quote = char * 3 if line.startswith(char * 3, position) else char
+            position += len(quote)
+        else:
+            position += 1
+    return quote if len(quote) == 3 else ""
 
 
 def _dedent(body: list[str]) -> str:
@@ -90,7 +132,7 @@ def _dedent(body: list[str]) -> str:
 
 def _argument(text: str, start: int) -> str:
     """From `start` to the parenthesis that closes it; to the end of the text when none does."""
-    depth, quote, position = 1, "", start
+    depth, quote, first, position = 1, "", True, start
     while position < len(text):
         char = text[position]
         if quote:
@@ -98,7 +140,7 @@ def _argument(text: str, start: int) -> str:
                 position += 1
             elif char == quote:
                 quote = ""
-        elif char in "\"'" and not text[start:position].strip():
+        elif first and char in "\"'":
             # A quote counts only around the whole argument: an apostrophe in prose is not one.
             quote = char
         elif char in "([{":
@@ -107,6 +149,7 @@ def _argument(text: str, start: int) -> str:
             depth -= 1
             if depth == 0:
                 break
+        first = first and char.isspace()
         position += 1
     argument = text[start:position].strip()
     for mark in ('"""', "'''", '"', "'"):

@@ -53,8 +53,12 @@ class NodeState(msgspec.Struct, kw_only=True):
     compactions: int = 0
     shown: int = 0
     """Messages of the conversation that earlier steps have shown in the event log."""
+    opening: int = 0
+    """Messages that opened the conversation; compaction keeps them."""
     partial: str = ""
     """The answer so far: `answer["content"]` before it is ready. What a limit or a stop reports."""
+    last_words: str = ""
+    """Text or output of the latest turn, cut: what the root reports where there is no partial answer."""
     probe: str = ""
     """What the probe printed."""
     notes: dict[str, object] = {}
@@ -87,7 +91,7 @@ class CellRecord(msgspec.Struct, kw_only=True):
     """Sub-calls whose opening is on record."""
     closed: list[str] = []
     built_in: bool = False
-    """Made by the product (a probe), not by the model."""
+    """Made by the product (a probe, the fetching of an answer), not by the model."""
 
 
 class StepState(msgspec.Struct, kw_only=True):
@@ -97,6 +101,8 @@ class StepState(msgspec.Struct, kw_only=True):
     reply: str = ""
     final: str | None = None
     """An answer that the reply gives in its text, taken once its cells have run."""
+    final_var: str | None = None
+    """A variable that the reply names as its answer, fetched by a cell of ours once its own cells have run."""
     cells: list[CellRecord] = []
     cell: int = 0
     """Number of the running cell, from 1; 0 before the first."""

@@ -68,6 +68,18 @@ class SubCalls:
             commands += self._close(call)
         return commands
 
+    def abandon(self) -> list[Command]:
+        """The cell is over: calls that it no longer waits for are closed, their open prompts counted as failed."""
+        commands: list[Command] = []
+        for call in list(self.open.values()):
+            call.failed += len(call.pending)
+            commands += self._close(call)
+        for name in self.record.opened:
+            # Answered by a machine before this one, which was lost before it could say so.
+            if name not in self.record.closed:
+                commands += self._close(OpenCall(name, False, False, set()))
+        return commands
+
     def waits_for_children(self) -> tuple[CallKey, ...]:
         """The children that everything waits for, or none when a model's answer is still to come."""
         if any(not call.children for call in self.open.values()):
@@ -82,7 +94,7 @@ class SubCalls:
         return any(call.blocking for call in self.open.values())
 
     def _close(self, call: OpenCall) -> list[Command]:
-        del self.open[call.name]
+        self.open.pop(call.name, None)
         if call.name in self.record.closed:
             return []
         self.record.closed.append(call.name)

@@ -82,8 +82,8 @@ class SmallProfile:
     def parse(self, task: NodeTask, node: NodeState, reply: str, turn: int) -> Parsed:
         blocks, prose = parsing.split_reply(reply)
         cells = tuple(_without_final(code) for code in parsing.code_cells(blocks)[:1])
-        name = parsing.final_variable(reply)
-        final = parsing.final_text(prose)
+        name = parsing.final_variable(reply, anywhere=True)
+        final = parsing.final_text(prose, anywhere=True)
         if final is not None and name is None and (final == RESULT or (cells and final.isidentifier())):
             # Small models write FINAL(result) when they mean the variable.
             name, final = final, None
