@@ -49,6 +49,7 @@ export class CellView {
     this.status.setAttribute("class", `icon status ${shape}`);
     setText(this.label, `${cell.built_in ? "Built-in cell" : "Cell"} ${step.step}.${cell.cell}`);
     setText(this.facts, factsOfCell(cell));
+    this.code.element.hidden = cell.code === ""; // its start is not in the log
     this.code.update(cell.code);
     const parts = partsOf(cell);
     const shown = parts.slice(0, this.limit).map((part) => ({ ...part, tree }));

@@ -3,6 +3,7 @@
 import { ErrorView } from "./cell.js";
 import { h, icon, reconcile, setClass, setIcon, setText } from "./dom.js";
 import { STATUS_WORDS, cost, count, duration, firstWords, plural, shapeOf, short } from "./format.js";
+import { NotesView } from "./notes.js";
 import { StepView, factsOfCall } from "./step.js";
 import { TextView } from "./text.js";
 
@@ -83,6 +84,7 @@ class NodeView {
     this.answer = new TextView(context.blobs, { className: "text answer" });
     this.error = new ErrorView(context.blobs);
     this.outcome.append(this.outcomeTitle, this.answer.element, this.error.element);
+    this.notes = new NotesView();
     this.earlier = h("button.button.small", { type: "button", hidden: true });
     this.earlier.addEventListener("click", () => {
       this.first = Math.max(0, this.first - STEPS_SHOWN);
@@ -91,18 +93,18 @@ class NodeView {
     this.steps = h("div.steps");
     this.empty = h("p.empty");
     const state = h("p.node-state", null, this.status, this.state);
-    this.element = h("div.detail-body", null, this.path.element, state, this.facts, this.prompt.element, this.outcome, this.earlier, this.steps, this.empty);
+    this.element = h("div.detail-body", null, this.path.element, state, this.facts, this.prompt.element, this.outcome, this.notes.element, this.earlier, this.steps, this.empty);
   }
 
   update(tree, selection, now) {
     this.args = [tree, selection, now];
     const node = tree.nodes.get(selection.node);
     this.empty.hidden = node !== undefined && node.steps.length > 0;
-    for (const part of [this.prompt.element, this.facts]) part.hidden = node === undefined;
+    for (const part of [this.state.parentElement, this.prompt.element, this.facts]) part.hidden = node === undefined;
     if (node === undefined) {
       setText(this.empty, selection.node === 0 ? "The session has no node yet: it waits for a worker." : `Node ${selection.node} does not exist at this point of the log.`);
-      setText(this.state, "");
       this.outcome.hidden = true;
+      this.notes.update(tree, { node: selection.node });
       this.steps.replaceChildren();
       this.views.clear();
       return;
@@ -110,6 +112,7 @@ class NodeView {
     setText(this.empty, node.finished_at === null ? "No step yet: the node waits for a worker." : "The node ended before its first step.");
     this.#head(tree, node, now);
     this.#outcome(node);
+    this.notes.update(tree, node);
     this.#steps(tree, node, selection);
   }
 
@@ -133,11 +136,13 @@ class NodeView {
     this.status.setAttribute("class", `icon ${shapeOf(status)}`);
     setText(this.state, node.stopping ? "stopping" : STATUS_WORDS[status] ?? status);
     setText(this.facts, factsOfNode(node, now));
+    // The question and the answer of the root stand at the top of the page.
+    this.prompt.element.hidden = node.node === 0;
     this.prompt.update(node.prompt);
   }
 
   #outcome(node) {
-    this.outcome.hidden = node.finished_at === null || (node.answer === null && node.error === null);
+    this.outcome.hidden = node.node === 0 || node.finished_at === null || (node.answer === null && node.error === null);
     if (this.outcome.hidden) return;
     setClass(this.outcome, `outcome ${shapeOf(node.status)}`);
     setText(this.outcomeTitle, node.answer === null ? "Failed" : node.partial ? "Partial answer: what was there when it ended early" : "Answer");

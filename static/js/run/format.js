@@ -41,16 +41,15 @@ export const time = (ms) => clock.format(new Date(ms));
 
 export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
 
-/** Characters that could act on the reader instead of being read: shown by their symbols or code points. */
+const COLOURS = /\u001b\[[\d;:]*m/g;
+/** Characters that could act on the reader instead of being read. */
 const ACTING = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]|\r\n?/g;
 
+/** The text without terminal colours, and with code points in place of what would act on the reader. */
 export function inert(text) {
-  return text.replace(ACTING, (found) => {
+  return text.replace(COLOURS, "").replace(ACTING, (found) => {
     if (found[0] === "\r") return "\n";
-    const code = found.charCodeAt(0);
-    if (code < 0x20) return String.fromCharCode(0x2400 + code);
-    if (code === 0x7f) return "\u2421";
-    return `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
+    return `⟨U+${found.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`;
   });
 }
 

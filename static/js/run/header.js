@@ -25,7 +25,6 @@ export class HeaderView {
     this.question = new TextView(blobs, { className: "text question" });
     this.answer = new TextView(blobs, { className: "text answer" });
     this.error = h("p.error-title");
-    this.parts.question.replaceChildren(this.question.element);
     this.parts.outcome.append(this.answer.element, this.error);
     this.meters = new Map();
   }
@@ -36,7 +35,7 @@ export class HeaderView {
     const { used } = tree;
     const elapsed = Math.max(0, (tree.finished_at ?? now) - (tree.started_at ?? now));
     this.#state(tree);
-    this.question.update(tree.question);
+    this.#question(tree);
     this.#outcome(tree);
     setText(this.parts.cost, cost(used.cost_micro_usd, used.unpriced_calls));
     setText(this.parts.tokens, short(used.input_tokens + used.output_tokens));
@@ -56,6 +55,13 @@ export class HeaderView {
     setClass(this.parts.state, `status ${shape}`);
     setIcon(this.stateIcon, shape);
     setText(this.stateText, tree.stopping ? "stopping" : STATUS_WORDS[tree.status] ?? tree.status);
+  }
+
+  #question(tree) {
+    // Until its event is here (or for good, in a log with gaps) what the server wrote stays.
+    if (tree.started_at === null) return;
+    if (!this.question.element.isConnected) this.parts.question.replaceChildren(this.question.element);
+    this.question.update(tree.question);
   }
 
   #outcome(tree) {

@@ -249,9 +249,8 @@ export class RunPage {
 
   #revealSelection() {
     const id = this.#selectedRow();
-    const node = this.tree.nodes.get(this.selection.node);
-    if (node && this.treeView.placeOf(id) < 0) {
-      this.treeView.open(rowsAbove(this.tree, idOfNode(node.node)));
+    if (this.treeView.placeOf(id) < 0 && this.tree.nodes.has(this.selection.node)) {
+      this.treeView.open(rowsAbove(this.tree, id));
       this.#flush();
     }
     this.treeView.reveal(id);

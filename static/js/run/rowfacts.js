@@ -49,12 +49,14 @@ function factsOfCalls(tree, row) {
   let answered = 0;
   let expected = 0;
   let first = "";
+  let failed = false;
   const take = (facts) => {
     sum.start = Math.min(sum.start, facts.start);
     sum.end = Math.max(sum.end, facts.end ?? 0);
     for (const key of ["cost", "unpriced", "tokens", "errors"]) sum[key] += facts[key];
     sum.model ||= facts.model;
     first ||= facts.words;
+    failed ||= facts.status === "failed";
     if (facts.end === null && (facts.status === "running" || facts.status === "waiting")) running += 1;
     else answered += 1;
   };
@@ -64,7 +66,7 @@ function factsOfCalls(tree, row) {
     for (const call of subcall.calls) take(factsOfCall(call));
   }
   const open = row.subcalls.some((subcall) => subcall.status === "running");
-  const status = open || running > 0 ? "running" : sum.errors > 0 ? "failed" : "finished";
+  const status = open || running > 0 ? "running" : failed ? "failed" : "finished";
   const what = row.subcalls[0].children.length > 0 ? "nodes" : "calls";
   const done = answered < expected ? `${answered} of ${expected} ${what}` : plural(expected, what.slice(0, -1));
   return { ...sum, shape: status, status, words: `${done} · ${first}`, end: status === "running" ? null : sum.end };

@@ -104,7 +104,14 @@ function batchItem(tree, node, step, cell, subcall) {
 /** The rows that must be open for this one to be seen, from the root down. */
 export function rowsAbove(tree, id) {
   const path = [];
-  let current = id.startsWith("n") ? tree.nodes.get(Number(id.slice(1))) : undefined;
+  const number = Number(id.slice(1));
+  const place = id.startsWith("c") ? tree.calls.get(number) : undefined;
+  let current = tree.nodes.get(place ? place.node : number);
+  if (place && current) {
+    path.push(idOfNode(current.node));
+    const group = rowsUnder(tree, current).find((row) => row.subcalls?.some((subcall) => isAt(row, subcall, place)));
+    if (group) path.push(group.id);
+  }
   while (current && current.parent !== null) {
     const parent = tree.nodes.get(current.parent);
     const subcall = findSubcall(parent, current);
@@ -114,6 +121,9 @@ export function rowsAbove(tree, id) {
   }
   return path;
 }
+
+const isAt = (row, subcall, place) =>
+  row.step.step === place.step && row.cell.cell === place.cell && subcall.subcall === place.subcall;
 
 function findSubcall(parent, child) {
   const step = parent.steps.find((each) => each.step === child.step);

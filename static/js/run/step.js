@@ -66,7 +66,8 @@ function blocksOf(tree, step) {
     });
   }
   for (const cell of waiting.values()) blocks.push({ key: `cell${cell.cell}`, kind: "cell", tree, step, cell });
-  if (step.error) blocks.push({ key: "error", kind: "error", error: step.error });
+  const told = [...step.calls, ...step.cells].some(({ error }) => error && error.message === step.error?.message);
+  if (step.error && !told) blocks.push({ key: "error", kind: "error", error: step.error });
   if (step.snapshot) {
     const { holds, size_bytes } = step.snapshot;
     blocks.push({ key: "snapshot", kind: "note", text: `Snapshot of ${holds.join(", ") || "the sandbox"}, ${bytes(size_bytes)}` });
