@@ -122,6 +122,10 @@ class StartForm(forms.Form):
     def clean_question(self) -> str:
         return scrub(self.cleaned_data["question"])
 
+    def clean_text(self) -> str:
+        """Browsers send the lines of a text area with CRLF, whatever was pasted."""
+        return str(self.cleaned_data["text"]).replace("\r\n", "\n")
+
     def carry(self, context: Context) -> None:
         """Let the form hold this context when it is shown again."""
         data = QueryDict(mutable=True)

@@ -38,8 +38,8 @@ def make_cast() -> Cast:
     return Cast(team, make_session(team, created_by=people["researcher"]), people)
 
 
+SIGNED_IN = ("viewer", "researcher", "mate", "lead", "auditor", "admin", "owner", "stranger", "superuser")
 SEES = ("viewer", "researcher", "mate", "lead", "admin", "owner")
-SEES_NOT = ("auditor", "stranger", "superuser", "anonymous")
 STOPS = ("researcher", "lead", "admin", "owner")
 STARTS = ("researcher", "mate", "lead", "admin", "owner", "stranger")
 """Each in a team of their own; the stranger in the other one."""

@@ -93,7 +93,7 @@ def upload_cancel(request: HttpRequest) -> JsonResponse:
 def context_preview(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """What the start form shows of a context before the session starts."""
     context = context_for(request.user, uuid)
-    return render(request, "runs/_context.html", {"context": context, "preview": preview_of(context)})
+    return render(request, "runs/_context.html", {"material": context, "preview": preview_of(context)})
 
 
 def _upload(request: HttpRequest) -> Upload:

@@ -73,7 +73,7 @@ def example_preview(request: HttpRequest) -> HttpResponse:
         material = _example(request, form, _team(request, form))
     except ContextError as error:
         return render(request, "runs/_example.html", {"problem": str(error)}, status=422)
-    context = {"context": material.context, "preview": preview_of(material.context), "question": material.question}
+    context = {"material": material.context, "preview": preview_of(material.context), "question": material.question}
     return render(request, "runs/_example.html", context)
 
 
@@ -196,4 +196,4 @@ def _chosen(request: HttpRequest, form: StartForm) -> dict[str, Any] | None:
     if not uuid or "context" in form.errors:
         return None
     context = context_for(request.user, uuid)
-    return {"context": context, "preview": preview_of(context)}
+    return {"material": context, "preview": preview_of(context)}

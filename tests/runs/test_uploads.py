@@ -26,9 +26,7 @@ def begin(size_bytes: int = 10, user: int = 1) -> Upload:
 def test_parts_make_a_file() -> None:
     upload = uploads.find(begin().ticket, user=1)
     assert uploads.take_part(upload, 0, io.BytesIO(b"01234")) == 5
-    assert not upload.complete
-    assert uploads.take_part(upload, 5, io.BytesIO(b"56789")) == 10
-    assert upload.complete
+    assert [upload.complete, uploads.take_part(upload, 5, io.BytesIO(b"56789")), upload.complete] == [False, 10, True]
     assert upload.path.read_bytes() == b"0123456789"
 
 

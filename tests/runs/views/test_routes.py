@@ -1,0 +1,106 @@
+"""Every page against everybody: who gets in, who gets nothing, and that no route was forgotten."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from tests.cast import SEES, SIGNED_IN, STARTS, Cast, make_cast
+
+pytestmark = pytest.mark.django_db
+
+FOR_EVERYBODY = (
+    "session_list",
+    "session_rows",
+    "status",
+    "model_status",
+    "docs",
+    "docs_events",
+    "docs_protocol",
+    "docs_api",
+)
+FOR_STARTERS = ("session_new", "keys")
+OF_A_SESSION = ("session",)
+ELSEWHERE = {
+    "first": "test_sessions.py",
+    "session_events": "tests/streaming",
+    "session_blob": "tests/streaming",
+    "session_stop": "test_sessions.py",
+    "example_preview": "test_start.py",
+    "upload_begin": "test_uploading.py",
+    "upload_part": "test_uploading.py",
+    "upload_finish": "test_uploading.py",
+    "upload_cancel": "test_uploading.py",
+    "context_preview": "test_uploading.py",
+    "key_delete": "test_keys.py",
+    "token_new": "test_keys.py",
+    "token_revoke": "test_keys.py",
+}
+"""Routes whose access is tested with what they do."""
+
+
+@pytest.fixture
+def cast() -> Cast:
+    return make_cast()
+
+
+def test_every_route_of_the_pages_is_listed_here() -> None:
+    entries = get_resolver().url_patterns
+    resolver = next(entry for entry in entries if isinstance(entry, URLResolver) and entry.app_name == "runs")
+    found = {entry.name for entry in resolver.url_patterns if isinstance(entry, URLPattern)}
+    assert found == {*FOR_EVERYBODY, *FOR_STARTERS, *OF_A_SESSION, *ELSEWHERE}
+
+
+@pytest.mark.parametrize("route", FOR_EVERYBODY)
+@pytest.mark.parametrize("name", SIGNED_IN)
+def test_pages_without_content_of_a_team_are_for_everybody(cast: Cast, route: str, name: str) -> None:
+    response = cast.client(name).get(reverse(f"runs:{route}"))
+    assert response.status_code == 200
+    if name not in SEES:
+        assert cast.session.title not in response.content.decode()
+
+
+@pytest.mark.parametrize("route", FOR_STARTERS)
+@pytest.mark.parametrize("name", SIGNED_IN)
+def test_what_starts_a_session_is_for_those_who_may(cast: Cast, route: str, name: str) -> None:
+    response = cast.client(name).get(reverse(f"runs:{route}"))
+    assert response.status_code == (200 if name in STARTS else 404)
+
+
+@pytest.mark.parametrize("route", OF_A_SESSION)
+@pytest.mark.parametrize("name", [*SIGNED_IN, "anonymous"])
+def test_a_session_is_for_its_team(cast: Cast, route: str, name: str) -> None:
+    response = cast.client(name).get(reverse(f"runs:{route}", args=[cast.session.uuid]))
+    assert response.status_code == (200 if name in SEES else 404)
+    assert cast.client("owner").get(reverse(f"runs:{route}", args=[uuid4()])).status_code == 404
+
+
+@pytest.mark.parametrize("route", [*FOR_EVERYBODY, *FOR_STARTERS])
+def test_who_is_not_signed_in_is_asked_to(cast: Cast, route: str) -> None:
+    address = reverse(f"runs:{route}")
+    response = cast.client("anonymous").get(address)
+    assert response.status_code == 302
+    assert response["Location"] == f"/login/?next={address}"
+
+
+def test_a_browser_is_asked_to_sign_in_where_others_are_told_there_is_nothing(cast: Cast) -> None:
+    address = reverse("runs:session", args=[cast.session.uuid])
+    for path in (address, reverse("runs:session", args=[uuid4()]), "/no/such/page"):
+        response = cast.client("anonymous").get(path, headers={"Accept": "text/html"})
+        assert response["Location"] == f"/login/?next={path}"
+    assert cast.client("stranger").get(address, headers={"Accept": "text/html"}).status_code == 404
+
+
+@pytest.mark.parametrize("route", [*FOR_EVERYBODY, *FOR_STARTERS])
+def test_pages_hold_no_inline_script_or_style(cast: Cast, route: str) -> None:
+    response = cast.client("owner").get(reverse(f"runs:{route}"))
+    page = response.content.decode()
+    policy = response["Content-Security-Policy"]
+    assert "unsafe" not in policy
+    assert "script-src 'self'" in policy
+    assert "<style" not in page
+    assert " style=" not in page
+    assert " onclick=" not in page
+    assert all("src=" in part.partition(">")[0] for part in page.split("<script")[1:])
