@@ -62,7 +62,7 @@ export class Stream {
         this.onEvents(message.events);
       } catch (error) {
         console.error(error);
-        socket.close();
+        this.#drop();
         return;
       }
       socket.send(JSON.stringify({ type: "ack", seq: message.last }));
@@ -75,11 +75,18 @@ export class Stream {
 
   #alive() {
     clearTimeout(this.#watchdog);
-    this.#watchdog = setTimeout(() => this.#socket?.close(), QUIET_MS);
+    this.#watchdog = setTimeout(() => this.#drop(), QUIET_MS);
+  }
+
+  /** End the connection without waiting for the other side, which may not be there. */
+  #drop() {
+    const socket = this.#socket;
+    socket?.close();
+    this.#closed(socket, { code: 1006 });
   }
 
   #closed(socket, event) {
-    if (socket !== this.#socket || this.#stopped) return;
+    if (socket === null || socket !== this.#socket || this.#stopped) return;
     clearTimeout(this.#watchdog);
     this.#socket = null;
     if (GIVE_UP.has(event.code)) {

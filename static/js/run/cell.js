@@ -1,5 +1,6 @@
 // A cell as it ran: its code, what it printed and which calls it made in the order in which it did, how it ended.
 
+import { KEPT_FIRST_CHUNKS } from "../live/state.js";
 import { h, icon, reconcile, setClass, setIcon, setText } from "./dom.js";
 import { STATUS_WORDS, bytes, duration, inert, plural, shapeOf } from "./format.js";
 import { OutputView } from "./output.js";
@@ -106,8 +107,11 @@ function partsOf(cell) {
     run.chunks.push(chunk);
   }
   takeCallsBefore(Infinity);
-  const last = parts.findLast((part) => part.kind === "output");
-  if (last) last.omitted = cell.omitted_chunks;
+  if (cell.omitted_chunks > 0) {
+    const last = parts.findLast((part) => part.kind === "output");
+    last.omitted = cell.omitted_chunks;
+    last.resumesAt = cell.output[KEPT_FIRST_CHUNKS].seq;
+  }
   return parts;
 }
 

@@ -14,6 +14,7 @@ const LIMITS = [
   ["max_output_bytes", "output", (used) => used.output_bytes, (n) => bytes(Math.round(n))],
 ];
 const NEARLY = 0.8;
+const NOTABLE = 0.01;
 
 export class HeaderView {
   constructor(root, blobs) {
@@ -97,7 +98,7 @@ export class HeaderView {
       const share = allowed[name] > 0 ? Math.min(1, used / allowed[name]) : 1;
       const meter = this.#meter(name, words);
       meter.fill.style.width = `${share * 100}%`;
-      setClass(meter.element, `limit${hit.has(name) ? " hit" : share >= NEARLY ? " nearly" : ""}`);
+      setClass(meter.element, `limit${hit.has(name) ? " hit" : share >= NEARLY ? " nearly" : share < NOTABLE ? " idle" : ""}`);
       meter.element.title = `${words}: ${say(used)} of ${say(allowed[name])} used, ${say(Math.max(0, allowed[name] - used))} left`;
       setText(meter.value, `${Math.round(share * 100)}%`);
       meter.bar.setAttribute("aria-valuenow", Math.round(share * 100));

@@ -7,7 +7,10 @@ import { TextView } from "./text.js";
 const FIRST_CHARS = 16_000;
 const LAST_CHARS = 32_000;
 
-/** A run of chunks between two sub-calls. `update({chunks})` appends what is new. */
+/**
+ * A run of chunks between two sub-calls. `update` appends what is new. The state lets go of chunks in the middle:
+ * `omitted` counts them and `resumesAt` is the seq of the first one after them. What was drawn before stays.
+ */
 export class OutputView {
   constructor(blobs) {
     this.blobs = blobs;
@@ -18,20 +21,26 @@ export class OutputView {
     this.#forget();
   }
 
-  update({ chunks, omitted }) {
+  update({ chunks, omitted, resumesAt }) {
     // After a rerun of the cell, or when the reader goes back in time, it is another or a shorter list.
-    if (this.seen.length > chunks.length || this.seen[0] !== chunks[0]?.seq) this.#forget();
-    const known = this.seen.length ? this.seen[this.seen.length - 1] : -1;
+    const newest = chunks[chunks.length - 1].seq;
+    if (this.first !== chunks[0].seq || this.last > newest) this.#forget();
+    this.first = chunks[0].seq;
     for (const chunk of chunks) {
-      if (chunk.seq <= known) continue;
-      this.seen.push(chunk.seq);
-      this.#add(chunk);
+      if (chunk.seq <= this.last) continue;
+      this.last = chunk.seq;
+      this.taken += 1;
+      this.#add(chunk, omitted > 0 && chunk.seq >= resumesAt);
     }
-    this.#trim(omitted);
+    this.missed = Math.max(0, chunks.length + omitted - this.taken);
+    this.#trim();
   }
 
   #forget() {
-    this.seen = [];
+    this.first = -1;
+    this.last = -1;
+    this.taken = 0;
+    this.missed = 0;
     this.headChars = 0;
     this.tailChars = 0;
     this.hidden = [];
@@ -41,10 +50,10 @@ export class OutputView {
     this.gap.hidden = true;
   }
 
-  #add(chunk) {
+  #add(chunk, afterGap) {
     const element = this.#element(chunk);
     const size = headOf(chunk.text).length;
-    if (this.headChars + size <= FIRST_CHARS && this.tailChunks.length === 0) {
+    if (!afterGap && this.headChars + size <= FIRST_CHARS && this.tailChunks.length === 0) {
       this.head.append(element);
       this.headChars += size;
     } else {
@@ -54,21 +63,23 @@ export class OutputView {
     }
   }
 
-  #trim(omitted) {
+  #trim() {
     while (this.tailChars > LAST_CHARS && this.tailChunks.length > 1) {
       const { chunk, element, size } = this.tailChunks.shift();
       element.remove();
       this.tailChars -= size;
       this.hidden.push(chunk);
     }
-    const count = this.hidden.length + omitted;
+    const count = this.hidden.length + this.missed;
     this.gap.hidden = count === 0;
     if (count === 0 || this.gap.dataset.count === String(count)) return;
     this.gap.dataset.count = count;
     const size = this.hidden.reduce((sum, { text }) => sum + (typeof text === "string" ? text.length : text.size), 0);
     const show = h("button.button.link", { type: "button", onclick: () => this.#showMore() }, "Show more");
-    const rest = omitted ? ` (${plural(omitted, "piece")} only in the download)` : "";
-    this.gap.replaceChildren(h("span", null, `${bytes(size)} not shown${rest}`), ...(this.hidden.length ? [show] : []));
+    const parts = [];
+    if (this.hidden.length) parts.push(h("span", null, `${bytes(size)} not shown`), show);
+    if (this.missed) parts.push(h("span", null, `${plural(this.missed, "piece")} of output only in the download`));
+    this.gap.replaceChildren(...parts);
   }
 
   #showMore() {
@@ -79,7 +90,7 @@ export class OutputView {
       this.head.append(this.#element(chunk));
     }
     delete this.gap.dataset.count;
-    this.#trim(0);
+    this.#trim();
   }
 
   #element(chunk) {

@@ -18,6 +18,7 @@ import { TreeView } from "./tree.js";
 
 const TICK_MS = 1000;
 const FOLLOW_MS = 600;
+const READING_DRAW_MS = 300;
 
 export class RunPage {
   constructor(root, log) {
@@ -31,6 +32,7 @@ export class RunPage {
     this.unseenFrom = null;
     this.reading = true;
     this.receivedAt = performance.now();
+    this.drawnAt = -READING_DRAW_MS;
     this.variablesOpen = false;
     this.#makeViews();
     this.#listen();
@@ -39,6 +41,8 @@ export class RunPage {
   /** The log has grown. */
   changed() {
     this.receivedAt = performance.now();
+    // While the record streams in, drawing each piece would cost more than reading it.
+    if (this.reading && this.receivedAt - this.drawnAt < READING_DRAW_MS) return;
     this.draw();
   }
 
@@ -114,7 +118,7 @@ export class RunPage {
       isOpen: (what) => what === "variables" && this.variablesOpen,
     };
     this.header = new HeaderView(this.root, blobs);
-    this.treeView = new TreeView(find(".tree"), { onSelect: (row) => this.#selectRow(row) });
+    this.treeView = new TreeView(find(".tree"), { onSelect: (row, how) => this.#selectRow(row, how) });
     this.treeEmpty = find('[data-show="tree-empty"]');
     this.detail = new DetailView(find(".detail"), context);
     this.pill = find(".pill");
@@ -183,12 +187,15 @@ export class RunPage {
   #flush() {
     cancelAnimationFrame(this.frame);
     this.frame = undefined;
+    this.drawnAt = performance.now();
     if (this.following && this.seq === null) this.#follow();
     const { tree } = this;
     const now = this.#now(tree);
     const from = this.log.startedAt;
     const atEnd = this.detail.isAtEnd;
     this.header.update(tree, now);
+    const { root_model, sub_model } = tree.config;
+    this.panes.classList.toggle("one-model", root_model !== undefined && (sub_model ?? root_model) === root_model);
     // The scale is that of the whole record, so that bars keep their place while the reader scrubs.
     this.treeView.update(tree, { selected: this.#selectedRow(), from, to: this.seq === null ? now : Math.max(now, this.log.endedAt) });
     this.treeEmpty.hidden = this.treeView.rows.length > 0;
@@ -237,14 +244,16 @@ export class RunPage {
   }
 
   #selectedRow() {
+    // A batch is selected as the step that made it; its row is not part of the address.
+    if (this.selection.row) return this.selection.row;
     return this.selection.call ? idOfCall(this.selection.call) : idOfNode(this.selection.node);
   }
 
-  #selectRow(row) {
+  #selectRow(row, { clicked }) {
     if (row.kind === "llm") this.select({ node: row.node.node, step: row.step.step, call: row.call.call });
     else if (row.kind === "root" || row.kind === "rlm") this.select({ node: row.node.node, step: null, call: null });
-    else this.select({ node: row.node.node, step: row.step.step, call: null });
-    this.#showPane("detail");
+    else this.select({ node: row.node.node, step: row.step.step, call: null, row: row.id });
+    if (clicked) this.#showPane("detail");
   }
 
   #revealSelection() {
@@ -293,8 +302,7 @@ export class RunPage {
     }
     // A batch is shown by the step that made it.
     const [node, step] = id.slice(1).split(".").map(Number);
-    this.select({ node, step, call: null });
-    this.treeView.reveal(id);
+    this.select({ node, step, call: null, row: id });
   }
 
   #placeOfCall(number) {

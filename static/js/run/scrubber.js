@@ -81,6 +81,7 @@ export class Scrubber {
     const inset = 8;
     for (const [name, colour, share] of MARKS) {
       pen.fillStyle = style.getPropertyValue(colour);
+      if (name === "steps" && marks.steps.length > width / 4) continue; // a mark at every pixel tells nothing
       const drawnAt = new Set();
       for (const seq of marks[name]) {
         const value = this.byTime ? log.event(seq).at : seq;

@@ -7,14 +7,14 @@ import { visibleRows } from "./rows.js";
 
 const ROW_PX = 26;
 const SPARE_ROWS = 8;
-const INDENT_PX = 14;
-const MAX_INDENT = 14;
+const INDENT_PX = 11;
+const MAX_INDENT = 16;
 /** Browsers cap an element's height; taller trees scroll by a scaled offset. */
 const MAX_HEIGHT_PX = 8_000_000;
 const KINDS = { root: "root", rlm: "rlm", llm: "llm", batch: "batch", calls: "calls" };
 
 export class TreeView {
-  /** `onSelect(row, {focus})` hears what the reader picks. */
+  /** `onSelect(row, {clicked})` hears what the reader picks. */
   constructor(element, { onSelect }) {
     this.element = element;
     this.onSelect = onSelect;
@@ -79,7 +79,7 @@ export class TreeView {
   select(place) {
     const row = this.rows[Math.max(0, Math.min(place, this.rows.length - 1))];
     if (row === undefined) return;
-    this.onSelect(row);
+    this.onSelect(row, { clicked: false });
     this.reveal(row.id);
   }
 
@@ -138,7 +138,7 @@ export class TreeView {
     const view = this.pool.find(({ element }) => element.contains(event.target));
     if (view === undefined) return;
     if (event.target.closest(".twist") && view.row.open !== null) this.#toggle(view.row);
-    else this.onSelect(view.row);
+    else this.onSelect(view.row, { clicked: true });
   }
 
   #key(event) {
