@@ -6,7 +6,11 @@ const BATCH_EVENTS = 2000;
 export async function* recordedEvents(url, after, signal) {
   const address = new URL(url, location.href);
   address.searchParams.set("after", after);
-  const response = await fetch(address, { signal, credentials: "same-origin", headers: { Accept: "application/x-ndjson" } });
+  const response = await fetch(address, {
+    signal,
+    credentials: "same-origin",
+    headers: { Accept: "application/x-ndjson" },
+  });
   if (!response.ok) throw new Error(`the log could not be read: ${response.status} ${response.statusText}`);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";

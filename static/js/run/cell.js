@@ -68,7 +68,10 @@ export class CellView {
 
   #note(cell) {
     const said = [];
-    if (cell.attempt > 1) said.push(`Run again (attempt ${cell.attempt}) after its sandbox was lost; its calls were answered from the record.`);
+    if (cell.attempt > 1)
+      said.push(
+        `Run again (attempt ${cell.attempt}) after its sandbox was lost; its calls were answered from the record.`,
+      );
     if (cell.dropped_bytes > 0) said.push(`${bytes(cell.dropped_bytes)} of output were over the limit and dropped.`);
     if (cell.answered) said.push("Gave the answer.");
     this.note.hidden = said.length === 0;
@@ -137,7 +140,12 @@ class VariablesView {
     this.summary = h("summary");
     this.rows = h("tbody");
     const head = h("tr", null, ...["name", "type", "size", "value"].map((name) => h("th", { scope: "col" }, name)));
-    this.element = h("details.variables", { hidden: true }, this.summary, h("table", null, h("thead", null, head), this.rows));
+    this.element = h(
+      "details.variables",
+      { hidden: true },
+      this.summary,
+      h("table", null, h("thead", null, head), this.rows),
+    );
     this.element.open = isOpen("variables");
     this.shown = null;
   }

@@ -1,7 +1,7 @@
 // Is the page live? Said only when it is not, with what it waits for and since when.
 
 import { setClass, setText } from "./dom.js";
-import { duration } from "./format.js";
+import { time } from "./format.js";
 
 export class ConnectionView {
   constructor(element) {
@@ -22,6 +22,6 @@ export class ConnectionView {
     const show = state === "closed" || (state !== "live" && away > 800);
     setClass(this.element, `connection${show ? " shown" : ""}${state === "closed" ? " closed" : ""}`);
     if (state === "closed") setText(this.element, reason);
-    else setText(this.element, show ? `No connection for ${duration(Math.floor(away / 1000) * 1000)}, reconnecting…` : "");
+    else setText(this.element, show ? `No connection since ${time(since)}, reconnecting…` : "");
   }
 }

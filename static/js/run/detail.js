@@ -2,7 +2,7 @@
 
 import { ErrorView } from "./cell.js";
 import { h, icon, reconcile, setClass, setIcon, setText } from "./dom.js";
-import { STATUS_WORDS, cost, count, duration, firstWords, plural, shapeOf, short } from "./format.js";
+import { STATUS_WORDS, cost, count, duration, plural, shapeOf, short } from "./format.js";
 import { NotesView } from "./notes.js";
 import { StepView, factsOfCall } from "./step.js";
 import { TextView } from "./text.js";
@@ -54,14 +54,17 @@ class Path {
 
   update(tree, node, last) {
     const path = [];
-    for (let each = node; each && path.length < 32; each = each.parent === null ? null : tree.nodes.get(each.parent)) path.unshift(each.node);
+    for (let each = node; each && path.length < 32; each = each.parent === null ? null : tree.nodes.get(each.parent))
+      path.unshift(each.node);
     const key = `${path.join("/")}|${last}`;
     if (key === this.key) return;
     this.key = key;
     const parts = path.flatMap((number, n) => {
       const name = number === 0 ? "root" : `node ${number}`;
       const here = n === path.length - 1 && last === "";
-      const part = here ? h("span", { "aria-current": "true" }, name) : h("button.button.link", { type: "button", onclick: () => this.onSelect(`n${number}`) }, name);
+      const part = here
+        ? h("span", { "aria-current": "true" }, name)
+        : h("button.button.link", { type: "button", onclick: () => this.onSelect(`n${number}`) }, name);
       return n === 0 ? [part] : [h("span.faint", { "aria-hidden": "true" }, "›"), part];
     });
     if (last) parts.push(h("span.faint", { "aria-hidden": "true" }, "›"), h("span", { "aria-current": "true" }, last));
@@ -93,7 +96,19 @@ class NodeView {
     this.steps = h("div.steps");
     this.empty = h("p.empty");
     const state = h("p.node-state", null, this.status, this.state);
-    this.element = h("div.detail-body", null, this.path.element, state, this.facts, this.prompt.element, this.outcome, this.notes.element, this.earlier, this.steps, this.empty);
+    this.element = h(
+      "div.detail-body",
+      null,
+      this.path.element,
+      state,
+      this.facts,
+      this.prompt.element,
+      this.outcome,
+      this.notes.element,
+      this.earlier,
+      this.steps,
+      this.empty,
+    );
   }
 
   update(tree, selection, now) {
@@ -102,14 +117,22 @@ class NodeView {
     this.empty.hidden = node !== undefined && node.steps.length > 0;
     for (const part of [this.state.parentElement, this.prompt.element, this.facts]) part.hidden = node === undefined;
     if (node === undefined) {
-      setText(this.empty, selection.node === 0 ? "The session has no node yet: it waits for a worker." : `Node ${selection.node} does not exist at this point of the log.`);
+      setText(
+        this.empty,
+        selection.node === 0
+          ? "The session has no node yet: it waits for a worker."
+          : `Node ${selection.node} does not exist at this point of the log.`,
+      );
       this.outcome.hidden = true;
       this.notes.update(tree, { node: selection.node });
       this.steps.replaceChildren();
       this.views.clear();
       return;
     }
-    setText(this.empty, node.finished_at === null ? "No step yet: the node waits for a worker." : "The node ended before its first step.");
+    setText(
+      this.empty,
+      node.finished_at === null ? "No step yet: the node waits for a worker." : "The node ended before its first step.",
+    );
     this.#head(tree, node, now);
     this.#outcome(node);
     this.notes.update(tree, node);
@@ -134,7 +157,7 @@ class NodeView {
     setClass(this.state.parentElement, `node-state status ${shapeOf(status)}`);
     setIcon(this.status, shapeOf(status));
     this.status.setAttribute("class", `icon ${shapeOf(status)}`);
-    setText(this.state, node.stopping ? "stopping" : STATUS_WORDS[status] ?? status);
+    setText(this.state, node.stopping ? "stopping" : (STATUS_WORDS[status] ?? status));
     setText(this.facts, factsOfNode(node, now));
     // The question and the answer of the root stand at the top of the page.
     this.prompt.element.hidden = node.node === 0;
@@ -145,7 +168,10 @@ class NodeView {
     this.outcome.hidden = node.node === 0 || node.finished_at === null || (node.answer === null && node.error === null);
     if (this.outcome.hidden) return;
     setClass(this.outcome, `outcome ${shapeOf(node.status)}`);
-    setText(this.outcomeTitle, node.answer === null ? "Failed" : node.partial ? "Partial answer: what was there when it ended early" : "Answer");
+    setText(
+      this.outcomeTitle,
+      node.answer === null ? "Failed" : node.partial ? "Partial answer: what was there when it ended early" : "Answer",
+    );
     this.answer.element.hidden = node.answer === null;
     if (node.answer !== null) this.answer.update(node.answer);
     this.error.update(node.error);
@@ -155,7 +181,9 @@ class NodeView {
     // A node that runs for hours has hundreds of steps: the newest are drawn, and earlier ones on request.
     this.first ??= Math.max(0, node.steps.length - STEPS_SHOWN);
     this.first = Math.min(this.first, Math.max(0, node.steps.length - 1));
-    const items = node.steps.slice(this.first).map((step) => ({ key: step.step, tree, node, step, selected: selection.step === step.step }));
+    const items = node.steps
+      .slice(this.first)
+      .map((step) => ({ key: step.step, tree, node, step, selected: selection.step === step.step }));
     this.earlier.hidden = this.first === 0;
     setText(this.earlier, `Show ${plural(this.first, "earlier step")}`);
     reconcile(this.steps, this.views, items, () => new StepView(this.context));
@@ -170,10 +198,15 @@ function factsOfNode(node, now) {
   facts.push(`${short(own.input_tokens + own.output_tokens)} tokens, ${cost(own.cost_micro_usd, own.unpriced_calls)}`);
   if (subtree.nodes > 1) {
     const all = short(subtree.input_tokens + subtree.output_tokens);
-    facts.push(`with ${plural(subtree.nodes - 1, "node")} below: ${all} tokens, ${cost(subtree.cost_micro_usd, subtree.unpriced_calls)}`);
+    facts.push(
+      `with ${plural(subtree.nodes - 1, "node")} below: ${all} tokens, ${cost(subtree.cost_micro_usd, subtree.unpriced_calls)}`,
+    );
   }
   if (subtree.errors) facts.push(plural(subtree.errors, "error"));
-  if (node.sandbox) facts.push(`sandbox ${[node.sandbox.provider, node.sandbox.tier].filter(Boolean).join(" / ")} ${node.sandbox.state}`);
+  if (node.sandbox)
+    facts.push(
+      `sandbox ${[node.sandbox.provider, node.sandbox.tier].filter(Boolean).join(" / ")} ${node.sandbox.state}`,
+    );
   if (node.sandboxes_lost) facts.push(`${count(node.sandboxes_lost)} lost and rebuilt`);
   if (node.limit) facts.push(`limit ${node.limit}`);
   return facts.filter(Boolean).join(" · ");
@@ -191,7 +224,19 @@ class CallView {
     this.error = new ErrorView(context.blobs);
     this.empty = h("p.empty");
     const state = h("p.node-state", null, this.status, this.state);
-    this.element = h("div.detail-body", null, this.path.element, state, this.facts, h("h3", null, "Prompt"), this.prompt.element, this.replyTitle, this.reply.element, this.error.element, this.empty);
+    this.element = h(
+      "div.detail-body",
+      null,
+      this.path.element,
+      state,
+      this.facts,
+      h("h3", null, "Prompt"),
+      this.prompt.element,
+      this.replyTitle,
+      this.reply.element,
+      this.error.element,
+      this.empty,
+    );
   }
 
   update(tree, { node: number, call: wanted }) {
@@ -224,10 +269,4 @@ function findCall(node, place, wanted) {
   const subcall = cell?.subcalls.find((each) => each.subcall === place.subcall);
   const calls = place.inCell ? subcall?.calls : step?.calls;
   return calls?.find((each) => each.call === wanted);
-}
-
-/** The words by which a selection is called in titles. */
-export function nameOf(tree, selection) {
-  const node = tree.nodes.get(selection.node);
-  return selection.call ? `call ${selection.call}` : node ? firstWords(node.prompt, 60) : `node ${selection.node}`;
 }

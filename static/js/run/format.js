@@ -7,7 +7,11 @@ export const count = (n) => whole.format(n);
 
 export function short(n) {
   if (n < 10_000) return whole.format(Math.round(n));
-  for (const [unit, size] of [["k", 1e3], ["M", 1e6], ["G", 1e9]]) {
+  for (const [unit, size] of [
+    ["k", 1e3],
+    ["M", 1e6],
+    ["G", 1e9],
+  ]) {
     if (n < size * 999.5) return `${(n / size).toPrecision(3)} ${unit}`;
   }
   return `${(n / 1e12).toPrecision(3)} T`;
@@ -15,7 +19,11 @@ export function short(n) {
 
 export function bytes(n) {
   if (n < 1024) return `${n} B`;
-  for (const [unit, size] of [["KB", 1024], ["MB", 1024 ** 2], ["GB", 1024 ** 3]]) {
+  for (const [unit, size] of [
+    ["KB", 1024],
+    ["MB", 1024 ** 2],
+    ["GB", 1024 ** 3],
+  ]) {
     if (n < size * 1000 || unit === "GB") return `${Number((n / size).toPrecision(3))} ${unit}`;
   }
   return "";
@@ -33,7 +41,8 @@ export function duration(ms) {
 export function cost(microUsd, unpricedCalls = 0) {
   if (microUsd === null || (microUsd === 0 && unpricedCalls > 0)) return "unknown";
   const usd = microUsd / 1e6;
-  const text = usd === 0 ? "$0" : usd < 0.01 ? `$${usd.toFixed(5)}` : usd < 1 ? `$${usd.toFixed(4)}` : `$${usd.toFixed(2)}`;
+  const text =
+    usd === 0 ? "$0" : usd < 0.01 ? `$${usd.toFixed(5)}` : usd < 1 ? `$${usd.toFixed(4)}` : `$${usd.toFixed(2)}`;
   return unpricedCalls > 0 ? `≥ ${text}` : text;
 }
 
@@ -43,7 +52,8 @@ export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one
 
 const COLOURS = /\u001b\[[\d;:]*m/g;
 /** Characters that could act on the reader instead of being read. */
-const ACTING = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]|\r\n?/g;
+const ACTING =
+  /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]|\r\n?/g;
 
 /** The text without terminal colours, and with code points in place of what would act on the reader. */
 export function inert(text) {
@@ -54,7 +64,8 @@ export function inert(text) {
 }
 
 /** What a `Text` of the events says without asking the server: a string, or the head of a long one. */
-export const headOf = (text) => (text === null || text === undefined ? "" : typeof text === "string" ? text : text.head);
+export const headOf = (text) =>
+  text === null || text === undefined ? "" : typeof text === "string" ? text : text.head;
 
 /** The first words on one line, for rows and titles. */
 export function firstWords(text, length = 120) {

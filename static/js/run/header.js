@@ -20,7 +20,24 @@ export class HeaderView {
   constructor(root, blobs) {
     const at = (name) => root.querySelector(`[data-show="${name}"]`);
     this.root = root;
-    this.parts = Object.fromEntries(["state", "question", "outcome", "outcome-title", "cost", "tokens", "calls", "nodes", "elapsed", "errors", "labels", "models", "limits", "stop"].map((name) => [name, at(name)]));
+    this.parts = Object.fromEntries(
+      [
+        "state",
+        "question",
+        "outcome",
+        "outcome-title",
+        "cost",
+        "tokens",
+        "calls",
+        "nodes",
+        "elapsed",
+        "errors",
+        "labels",
+        "models",
+        "limits",
+        "stop",
+      ].map((name) => [name, at(name)]),
+    );
     this.stateIcon = this.parts.state.querySelector("svg");
     this.stateText = this.parts.state.querySelector("span");
     this.question = new TextView(blobs, { className: "text question" });
@@ -55,7 +72,7 @@ export class HeaderView {
     const shape = shapeOf(tree.status);
     setClass(this.parts.state, `status ${shape}`);
     setIcon(this.stateIcon, shape);
-    setText(this.stateText, tree.stopping ? "stopping" : STATUS_WORDS[tree.status] ?? tree.status);
+    setText(this.stateText, tree.stopping ? "stopping" : (STATUS_WORDS[tree.status] ?? tree.status));
   }
 
   #question(tree) {
@@ -70,7 +87,10 @@ export class HeaderView {
     outcome.hidden = tree.finished_at === null || (tree.answer === null && tree.error === null);
     if (outcome.hidden) return;
     setClass(outcome, `outcome ${shapeOf(tree.status)}`);
-    setText(this.parts["outcome-title"], tree.answer === null ? "No answer" : tree.partial ? "Partial answer" : "Answer");
+    setText(
+      this.parts["outcome-title"],
+      tree.answer === null ? "No answer" : tree.partial ? "Partial answer" : "Answer",
+    );
     this.answer.element.hidden = tree.answer === null;
     if (tree.answer !== null) this.answer.update(tree.answer);
     this.error.hidden = tree.error === null;
@@ -86,7 +106,10 @@ export class HeaderView {
     const models = [config.root_model];
     if (config.sub_model && config.sub_model !== config.root_model) models.push(`sub-calls ${config.sub_model}`);
     const context = tree.context.name ? `${tree.context.name} (${bytes(tree.context.size_bytes)})` : "";
-    setText(this.parts.models, inert([...models, config.provider && `sandbox ${config.provider}`, context].filter(Boolean).join(" · ")));
+    setText(
+      this.parts.models,
+      inert([...models, config.provider && `sandbox ${config.provider}`, context].filter(Boolean).join(" · ")),
+    );
   }
 
   #limits(tree, elapsed) {
@@ -98,7 +121,10 @@ export class HeaderView {
       const share = allowed[name] > 0 ? Math.min(1, used / allowed[name]) : 1;
       const meter = this.#meter(name, words);
       meter.fill.style.width = `${share * 100}%`;
-      setClass(meter.element, `limit${hit.has(name) ? " hit" : share >= NEARLY ? " nearly" : share < NOTABLE ? " idle" : ""}`);
+      setClass(
+        meter.element,
+        `limit${hit.has(name) ? " hit" : share >= NEARLY ? " nearly" : share < NOTABLE ? " idle" : ""}`,
+      );
       meter.element.title = `${words}: ${say(used)} of ${say(allowed[name])} used, ${say(Math.max(0, allowed[name] - used))} left`;
       setText(meter.value, `${Math.round(share * 100)}%`);
       meter.bar.setAttribute("aria-valuenow", Math.round(share * 100));
@@ -110,7 +136,11 @@ export class HeaderView {
     if (meter === undefined) {
       const fill = h("span.limit-fill");
       const value = h("span.limit-value");
-      const bar = h("span.limit-bar", { role: "meter", "aria-label": `${words} used`, "aria-valuemin": 0, "aria-valuemax": 100 }, fill);
+      const bar = h(
+        "span.limit-bar",
+        { role: "meter", "aria-label": `${words} used`, "aria-valuemin": 0, "aria-valuemax": 100 },
+        fill,
+      );
       meter = { fill, value, bar, element: h("li", null, h("span.limit-name", null, words), bar, value) };
       this.parts.limits.append(meter.element);
       this.meters.set(name, meter);

@@ -4,7 +4,14 @@ import { h, icon } from "./dom.js";
 import { inert, plural } from "./format.js";
 
 const SHOWN = 12;
-const SHAPES = { info: "unknown", warning: "limited", error: "failed", gap: "limited", stop: "stopped", limit: "limited" };
+const SHAPES = {
+  info: "unknown",
+  warning: "limited",
+  error: "failed",
+  gap: "limited",
+  stop: "stopped",
+  limit: "limited",
+};
 
 export class NotesView {
   constructor() {
@@ -15,7 +22,13 @@ export class NotesView {
   /** The notes of a node; the root's are also those of the whole session. */
   update(tree, { node }) {
     const mine = (each) => (each.node ?? 0) === node;
-    const limits = tree.limits_hit.filter(mine).map(({ seq, limit, used, allowed }) => ({ seq, level: "limit", message: `Limit ${limit} hit: ${used} used of ${allowed}` }));
+    const limits = tree.limits_hit
+      .filter(mine)
+      .map(({ seq, limit, used, allowed }) => ({
+        seq,
+        level: "limit",
+        message: `Limit ${limit} hit: ${used} used of ${allowed}`,
+      }));
     const notes = [...limits, ...tree.notes.filter(mine)].sort((a, b) => a.seq - b.seq);
     const key = notes.map(({ seq, level }) => level + seq).join();
     if (key === this.key) return;
@@ -30,6 +43,11 @@ export class NotesView {
 
 function noteLine({ level, message }) {
   const shape = SHAPES[level] ?? "unknown";
-  const words = level === "gap" ? `Missing here: ${message}` : level === "stop" ? `${message || "Somebody"} asked to stop` : message;
+  const words =
+    level === "gap"
+      ? `Missing here: ${message}`
+      : level === "stop"
+        ? `${message || "Somebody"} asked to stop`
+        : message;
   return h("li", null, icon(shape, `status ${shape}`), h("bdi", null, inert(words)));
 }

@@ -17,7 +17,13 @@ export class OutputView {
     this.head = h("pre.output-part", { dir: "auto" });
     this.gap = h("div.cut", { hidden: true });
     this.tail = h("pre.output-part", { dir: "auto" });
-    this.element = h("div.output", { role: "log", "aria-live": "off", "aria-label": "Output" }, this.head, this.gap, this.tail);
+    this.element = h(
+      "div.output",
+      { role: "log", "aria-live": "off", "aria-label": "Output" },
+      this.head,
+      this.gap,
+      this.tail,
+    );
     this.#forget();
   }
 

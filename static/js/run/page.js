@@ -7,6 +7,7 @@ import { setText } from "./dom.js";
 import { plural } from "./format.js";
 import { HeaderView } from "./header.js";
 import { listenToKeys } from "./keys.js";
+import { Moves } from "./moves.js";
 import { Playback } from "./playback.js";
 import { idOfCall, idOfNode, rowsAbove } from "./rows.js";
 import { Scrubber } from "./scrubber.js";
@@ -33,7 +34,9 @@ export class RunPage {
     this.reading = true;
     this.receivedAt = performance.now();
     this.drawnAt = -READING_DRAW_MS;
+    this.lostAt = null;
     this.variablesOpen = false;
+    this.moves = new Moves(this);
     this.#makeViews();
     this.#listen();
   }
@@ -57,6 +60,8 @@ export class RunPage {
   }
 
   connection(state) {
+    // Without a connection nobody knows how far the session is: its clock stands still.
+    this.lostAt = state.since ? (this.lostAt ?? performance.now()) : null;
     this.connectionView.update(state);
     if (state.state === "closed" && this.log.last === 0) setText(this.treeEmpty, state.reason);
   }
@@ -92,13 +97,6 @@ export class RunPage {
     this.detail.scrollToEnd();
   }
 
-  /** Select what an id of a row names: a node or a call. */
-  selectId(id, { step = null } = {}) {
-    const number = Number(id.slice(1));
-    if (id.startsWith("n")) this.select({ node: number, step, call: null });
-    else if (id.startsWith("c")) this.select({ ...this.#placeOfCall(number), call: number });
-  }
-
   select(selection) {
     this.following = false;
     this.selection = selection;
@@ -113,7 +111,7 @@ export class RunPage {
     const blobs = new Blobs(this.root.dataset.blobs);
     const context = {
       blobs,
-      onSelect: (id) => this.selectId(id),
+      onSelect: (id) => this.moves.row(id),
       addressOf: (selection) => formatAddress(selection),
       isOpen: (what) => what === "variables" && this.variablesOpen,
     };
@@ -136,7 +134,7 @@ export class RunPage {
       follow: () => this.followLive(),
       back: () => this.#jump(this.position - 1),
       forth: () => this.#jump(this.position + 1),
-      error: (direction) => this.#goToError(direction),
+      error: (direction) => this.moves.error(direction),
       togglePlay: () => this.playback.toggle(),
       setSpeed: (speed) => (this.playback.speed = speed),
     });
@@ -146,7 +144,7 @@ export class RunPage {
         this.treeView.matches = ids;
         this.draw();
       },
-      onGo: (id) => this.#goToRow(id),
+      onGo: (id) => this.moves.row(id),
     });
     makeSplitter(find(".splitter"), this.panes);
   }
@@ -157,15 +155,17 @@ export class RunPage {
     addEventListener("hashchange", () => this.#readAddress());
     setInterval(() => this.log.live.finished_at === null && this.draw(), TICK_MS);
     // The reader who scrolls away from the end is reading: stop going along.
-    this.detail.element.addEventListener("wheel", (event) => event.deltaY < 0 && this.#stopFollowing(), { passive: true });
+    this.detail.element.addEventListener("wheel", (event) => event.deltaY < 0 && this.#stopFollowing(), {
+      passive: true,
+    });
     this.detail.element.addEventListener("touchmove", () => this.#stopFollowing(), { passive: true });
     listenToKeys({
-      j: () => this.#goStep(1),
-      k: () => this.#goStep(-1),
+      j: () => this.moves.step(1),
+      k: () => this.moves.step(-1),
       l: () => this.treeView.fold(true),
       h: () => this.treeView.fold(false),
-      "]": () => this.#goToError(1),
-      "[": () => this.#goToError(-1),
+      "]": () => this.moves.error(1),
+      "[": () => this.moves.error(-1),
       " ": () => this.playback.toggle(),
       ".": () => this.#jump(this.position + 1),
       ",": () => this.#jump(this.position - 1),
@@ -197,14 +197,24 @@ export class RunPage {
     const { root_model, sub_model } = tree.config;
     this.panes.classList.toggle("one-model", root_model !== undefined && (sub_model ?? root_model) === root_model);
     // The scale is that of the whole record, so that bars keep their place while the reader scrubs.
-    this.treeView.update(tree, { selected: this.#selectedRow(), from, to: this.seq === null ? now : Math.max(now, this.log.endedAt) });
+    this.treeView.update(tree, {
+      selected: this.selectedRow,
+      from,
+      to: this.seq === null ? now : Math.max(now, this.log.endedAt),
+    });
     this.treeEmpty.hidden = this.treeView.rows.length > 0;
     setText(this.treeEmpty, this.reading ? "Reading the log…" : "No call yet: the session waits for a worker.");
     this.detail.update(tree, this.selection, now);
     if (this.following && atEnd) this.detail.scrollToEnd();
     this.#pill();
     const running = this.log.live.finished_at === null;
-    this.scrubber.update({ seq: this.position, live: this.seq === null, following: this.following, playing: this.playback.playing, running });
+    this.scrubber.update({
+      seq: this.position,
+      live: this.seq === null,
+      following: this.following,
+      playing: this.playback.playing,
+      running,
+    });
     const node = tree.nodes.get(this.selection.node);
     this.stop?.update(node && node.finished_at === null && !this.selection.call ? node : null);
   }
@@ -212,12 +222,17 @@ export class RunPage {
   /** The time of what is shown: that of its last event, or now while it runs. */
   #now(tree) {
     if (this.seq !== null || tree.finished_at !== null || this.reading) return tree.at;
-    return tree.at + (performance.now() - this.receivedAt);
+    return tree.at + ((this.lostAt ?? performance.now()) - this.receivedAt);
   }
 
   #pill() {
     const newer = this.log.last - (this.seq ?? this.unseenFrom ?? this.log.last);
-    const show = !this.reading && !this.following && newer > 0 && !this.playback.playing && (this.seq === null || this.log.live.finished_at === null);
+    const show =
+      !this.reading &&
+      !this.following &&
+      newer > 0 &&
+      !this.playback.playing &&
+      (this.seq === null || this.log.live.finished_at === null);
     this.pill.hidden = !show;
     if (show) setText(this.pill, `${plural(newer, "new event")} ↓`);
   }
@@ -243,7 +258,7 @@ export class RunPage {
     this.draw();
   }
 
-  #selectedRow() {
+  get selectedRow() {
     // A batch is selected as the step that made it; its row is not part of the address.
     if (this.selection.row) return this.selection.row;
     return this.selection.call ? idOfCall(this.selection.call) : idOfNode(this.selection.node);
@@ -257,7 +272,7 @@ export class RunPage {
   }
 
   #revealSelection() {
-    const id = this.#selectedRow();
+    const id = this.selectedRow;
     if (this.treeView.placeOf(id) < 0 && this.tree.nodes.has(this.selection.node)) {
       this.treeView.open(rowsAbove(this.tree, id));
       this.#flush();
@@ -273,43 +288,6 @@ export class RunPage {
     this.#sayLater();
   }
 
-  #goToError(direction) {
-    const { errors } = this.log.marks;
-    const here = this.errorAt ?? (direction > 0 ? 0 : this.log.last + 1);
-    const next = direction > 0 ? errors.find((seq) => seq > here) : errors.findLast((seq) => seq < here);
-    if (next === undefined) return;
-    this.errorAt = next;
-    const event = this.log.event(next);
-    const call = event.type === "lm.failed" ? this.log.live.calls.get(event.call) : undefined;
-    if (this.seq !== null) this.seq = next;
-    if (call?.inCell) this.select({ node: event.node, step: call.step, call: event.call });
-    else this.select({ node: event.node ?? 0, step: event.step ?? call?.step ?? null, call: null });
-  }
-
-  #goStep(direction) {
-    const node = this.tree.nodes.get(this.selection.node);
-    const steps = node?.steps ?? [];
-    const place = steps.findIndex((step) => step.step === this.selection.step);
-    const next = steps[place < 0 ? (direction > 0 ? 0 : -1) : place + direction];
-    if (next && this.selection.call === null) this.select({ node: node.node, step: next.step, call: null });
-    else this.treeView.select(this.treeView.placeOf(this.#selectedRow()) + direction);
-  }
-
-  #goToRow(id) {
-    if (id.startsWith("n") || id.startsWith("c")) {
-      this.selectId(id);
-      return;
-    }
-    // A batch is shown by the step that made it.
-    const [node, step] = id.slice(1).split(".").map(Number);
-    this.select({ node, step, call: null, row: id });
-  }
-
-  #placeOfCall(number) {
-    const place = this.log.live.calls.get(number);
-    return place ? { node: place.node, step: place.step } : { node: 0, step: null };
-  }
-
   #toggleVariables() {
     this.variablesOpen = !this.variablesOpen;
     for (const each of this.root.querySelectorAll(".variables")) each.open = this.variablesOpen;
@@ -317,7 +295,8 @@ export class RunPage {
 
   #showPane(name) {
     this.panes.dataset.pane = name;
-    for (const button of this.root.querySelectorAll('[data-do="pane"]')) button.setAttribute("aria-pressed", button.value === name);
+    for (const button of this.root.querySelectorAll('[data-do="pane"]'))
+      button.setAttribute("aria-pressed", button.value === name);
   }
 
   async #copyLink() {

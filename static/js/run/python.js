@@ -11,12 +11,14 @@ const TOKENS = new RegExp(
 );
 
 const KEYWORDS = new Set(
-  ("False None True and as assert async await break class continue def del elif else except finally for from global if " +
-    "import in is lambda match case nonlocal not or pass raise return try while with yield").split(" "),
+  (
+    "False None True and as assert async await break class continue def del elif else except finally for from global if " +
+    "import in is lambda match case nonlocal not or pass raise return try while with yield"
+  ).split(" "),
 );
 /** What the REPL of a node offers beyond Python. */
 const RLM = new Set(
-  ("context llm_query llm_query_batched rlm_query rlm_query_batched SHOW_VARS answer FINAL FINAL_VAR").split(" "),
+  "context llm_query llm_query_batched rlm_query rlm_query_batched SHOW_VARS answer FINAL FINAL_VAR".split(" "),
 );
 const MAX_COLOURED_CHARS = 40_000;
 

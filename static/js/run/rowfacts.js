@@ -84,6 +84,8 @@ export function rowContains(row, needle) {
   return node.steps.some(
     (step) =>
       step.calls.some((call) => has(call.reply)) ||
-      step.cells.some((cell) => has(cell.code) || has(cell.error?.message) || cell.output.some((chunk) => has(chunk.text))),
+      step.cells.some(
+        (cell) => has(cell.code) || has(cell.error?.message) || cell.output.some((chunk) => has(chunk.text)),
+      ),
   );
 }

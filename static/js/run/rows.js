@@ -11,11 +11,15 @@ export function visibleRows(tree, opened) {
   const rows = [];
   // An own stack: a tree may be as deep as the limits allow.
   const stack = [];
-  push(stack, tree.roots.map((number) => nodeItem(tree, number)), 0);
+  push(
+    stack,
+    tree.roots.map((number) => nodeItem(tree, number)),
+    0,
+  );
   while (stack.length > 0) {
     const item = stack.pop();
     const below = item.below();
-    item.open = below.length === 0 ? null : opened.get(item.id) ?? item.openAtFirst(below);
+    item.open = below.length === 0 ? null : (opened.get(item.id) ?? item.openAtFirst(below));
     rows.push(item);
     if (item.open) push(stack, below, item.level + 1);
   }
@@ -52,7 +56,8 @@ export function rowsUnder(tree, node) {
         flush();
         const one = subcall.children.length + subcall.calls.length === 1 && !subcall.batch;
         if (one) for (const number of subcall.children) items.push(nodeItem(tree, number));
-        else if (subcall.children.length + subcall.calls.length > 0) items.push(batchItem(tree, node, step, cell, subcall));
+        else if (subcall.children.length + subcall.calls.length > 0)
+          items.push(batchItem(tree, node, step, cell, subcall));
       }
       flush();
     }
@@ -72,7 +77,8 @@ const nothing = () => [];
 
 export const idOfNode = (number) => `n${number}`;
 export const idOfCall = (number) => `c${number}`;
-const idOfPlace = (letter, node, step, cell, subcall) => `${letter}${node.node}.${step.step}.${cell.cell}.${subcall.subcall}`;
+const idOfPlace = (letter, node, step, cell, subcall) =>
+  `${letter}${node.node}.${step.step}.${cell.cell}.${subcall.subcall}`;
 
 function nodeItem(tree, number) {
   const node = tree.nodes.get(number);

@@ -63,7 +63,12 @@ export class Search {
       if (rowContains(row, needle)) this.found.push(row.id);
       if (this.found.length === MAX_FOUND) break;
     }
-    setText(this.count, this.found.length === 0 ? "nothing found" : `${this.found.length === MAX_FOUND ? "over " : ""}${this.found.length} found`);
+    setText(
+      this.count,
+      this.found.length === 0
+        ? "nothing found"
+        : `${this.found.length === MAX_FOUND ? "over " : ""}${this.found.length} found`,
+    );
     this.onFound(new Set(this.found));
   }
 }

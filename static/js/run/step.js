@@ -17,7 +17,12 @@ export class StepView {
     this.facts = h("span.muted");
     this.link = h("a.step-link", { title: "Address of this step" }, icon("link"));
     this.body = h("div.step-body");
-    this.element = h("article.step", null, h("header.step-head", null, this.status, this.title, this.facts, this.link), this.body);
+    this.element = h(
+      "article.step",
+      null,
+      h("header.step-head", null, this.status, this.title, this.facts, this.link),
+      this.body,
+    );
   }
 
   update({ tree, node, step, selected }) {
@@ -35,7 +40,11 @@ export class StepView {
 }
 
 function factsOfStep(step) {
-  const facts = [step.status === "waiting" ? `waiting for ${plural(step.waits_for, "child node")}` : STATUS_WORDS[step.status] ?? step.status];
+  const facts = [
+    step.status === "waiting"
+      ? `waiting for ${plural(step.waits_for, "child node")}`
+      : (STATUS_WORDS[step.status] ?? step.status),
+  ];
   if (step.finished_at !== null) facts.push(duration(step.finished_at - step.started_at));
   const spent = step.calls.reduce((sum, call) => sum + (call.cost_micro_usd ?? 0), 0);
   if (spent > 0) facts.push(cost(spent));
@@ -47,7 +56,12 @@ function factsOfStep(step) {
 function blocksOf(tree, step) {
   const blocks = [];
   if (step.messages.length) blocks.push({ key: "messages", kind: "messages", messages: step.messages });
-  for (const retry of step.retries) blocks.push({ key: `retry${retry.seq}`, kind: "note", text: `Taken up again (attempt ${retry.attempt}): ${retry.reason}` });
+  for (const retry of step.retries)
+    blocks.push({
+      key: `retry${retry.seq}`,
+      kind: "note",
+      text: `Taken up again (attempt ${retry.attempt}): ${retry.reason}`,
+    });
   if (step.compaction) blocks.push({ key: "compaction", kind: "compaction", compaction: step.compaction });
   const waiting = new Map(step.cells.map((cell) => [cell.cell, cell]));
   for (const call of step.calls) {
@@ -57,7 +71,8 @@ function blocksOf(tree, step) {
       continue;
     }
     partsOfReply(call.reply).forEach((part, n) => {
-      const cell = part.code === undefined ? undefined : [...waiting.values()].find((each) => sameCode(each.code, part.code));
+      const cell =
+        part.code === undefined ? undefined : [...waiting.values()].find((each) => sameCode(each.code, part.code));
       if (cell) {
         waiting.delete(cell.cell);
         blocks.push({ key: `cell${cell.cell}`, kind: "cell", tree, step, cell });
@@ -70,7 +85,11 @@ function blocksOf(tree, step) {
   if (step.error && !told) blocks.push({ key: "error", kind: "error", error: step.error });
   if (step.snapshot) {
     const { holds, size_bytes } = step.snapshot;
-    blocks.push({ key: "snapshot", kind: "note", text: `Snapshot of ${holds.join(", ") || "the sandbox"}, ${bytes(size_bytes)}` });
+    blocks.push({
+      key: "snapshot",
+      kind: "note",
+      text: `Snapshot of ${holds.join(", ") || "the sandbox"}, ${bytes(size_bytes)}`,
+    });
   }
   return blocks;
 }
@@ -114,7 +133,17 @@ class MessagesView {
   #message({ role, content }) {
     const view = new TextView(this.blobs, { className: "text" });
     const size = typeof content === "string" ? null : bytes(content.size);
-    const details = h("details.new-message", null, h("summary", null, h("span.role", null, role), h("bdi.words", null, firstWords(content, 160)), size && h("span.muted", null, size)));
+    const details = h(
+      "details.new-message",
+      null,
+      h(
+        "summary",
+        null,
+        h("span.role", null, role),
+        h("bdi.words", null, firstWords(content, 160)),
+        size && h("span.muted", null, size),
+      ),
+    );
     // A long prompt is drawn when somebody looks at it.
     details.addEventListener("toggle", () => details.open && view.update(content), { once: true });
     details.append(view.element);
@@ -128,7 +157,12 @@ class CallHead {
     this.title = h("span.role");
     this.facts = h("span.muted");
     this.error = new ErrorView(blobs);
-    this.element = h("div.call", null, h("div.call-head", null, this.status, this.title, this.facts), this.error.element);
+    this.element = h(
+      "div.call",
+      null,
+      h("div.call-head", null, this.status, this.title, this.facts),
+      this.error.element,
+    );
   }
 
   update({ call }) {
@@ -206,7 +240,10 @@ class CompactionView {
 
   update({ compaction }) {
     const { before_tokens, after_tokens, summary } = compaction;
-    setText(this.summary, `The conversation was replaced by a summary: ${count(before_tokens)} to ${count(after_tokens)} tokens`);
+    setText(
+      this.summary,
+      `The conversation was replaced by a summary: ${count(before_tokens)} to ${count(after_tokens)} tokens`,
+    );
     this.text.update(headOf(summary) === "" ? "(empty)" : summary);
   }
 }

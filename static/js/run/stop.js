@@ -27,9 +27,15 @@ export class StopControl {
     this.#say("Asking to stop…");
     for (const each of this.form.querySelectorAll("button")) each.disabled = true;
     try {
-      const response = await fetch(this.form.action, { method: "POST", body: new FormData(this.form), credentials: "same-origin", redirect: "manual" });
+      const response = await fetch(this.form.action, {
+        method: "POST",
+        body: new FormData(this.form),
+        credentials: "same-origin",
+        redirect: "manual",
+      });
       // The view answers with a redirect to this page, which a script does not follow.
-      if (!response.ok && response.type !== "opaqueredirect") throw new Error(`${response.status} ${response.statusText}`);
+      if (!response.ok && response.type !== "opaqueredirect")
+        throw new Error(`${response.status} ${response.statusText}`);
       this.#say("Asked to stop; it ends when running calls have been cancelled.");
       this.menu.open = false;
     } catch (error) {

@@ -22,7 +22,13 @@ export class SubcallsView {
       this.update(this.item);
     });
     this.lines = [];
-    this.element = h("section.subcall", null, h("header.subcall-head", null, this.status, this.title, this.facts), this.list, this.more);
+    this.element = h(
+      "section.subcall",
+      null,
+      h("header.subcall-head", null, this.status, this.title, this.facts),
+      this.list,
+      this.more,
+    );
   }
 
   update(item) {
@@ -30,14 +36,22 @@ export class SubcallsView {
     const { tree, subcalls } = item;
     const calls = subcalls.flatMap((subcall) => subcall.calls);
     const children = subcalls.flatMap((subcall) => subcall.children);
-    const expected = subcalls.reduce((sum, { count, calls: c, children: n }) => sum + Math.max(count, c.length + n.length), 0);
-    const failed = subcalls.reduce((sum, subcall) => sum + subcall.failed, 0) || calls.filter((call) => call.status === "failed").length;
-    const status = subcalls.find((subcall) => subcall.status !== "finished")?.status ?? (failed ? "failed" : "finished");
+    const expected = subcalls.reduce(
+      (sum, { count, calls: c, children: n }) => sum + Math.max(count, c.length + n.length),
+      0,
+    );
+    const failed =
+      subcalls.reduce((sum, subcall) => sum + subcall.failed, 0) ||
+      calls.filter((call) => call.status === "failed").length;
+    const status =
+      subcalls.find((subcall) => subcall.status !== "finished")?.status ?? (failed ? "failed" : "finished");
     setIcon(this.status, shapeOf(status));
     this.status.setAttribute("class", `icon status ${shapeOf(status)}`);
     setText(this.title, titleOf(subcalls));
-    const done = calls.filter((call) => call.finished_at !== null).length + children.filter((n) => tree.nodes.get(n)?.finished_at).length;
-    const facts = [expected > 1 ? `${done} of ${expected} answered` : STATUS_WORDS[status] ?? status];
+    const done =
+      calls.filter((call) => call.finished_at !== null).length +
+      children.filter((n) => tree.nodes.get(n)?.finished_at).length;
+    const facts = [expected > 1 ? `${done} of ${expected} answered` : (STATUS_WORDS[status] ?? status)];
     if (failed) facts.push(`${failed} failed`);
     setText(this.facts, facts.join(" · "));
     this.#draw(tree, [...children.map((number) => tree.nodes.get(number)), ...calls]);

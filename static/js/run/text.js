@@ -76,7 +76,10 @@ export class TextView {
     const button = h("button.button.link", { type: "button" }, `Show more of ${bytes(text.size)}`);
     button.addEventListener("click", () => this.#read(text, 0));
     const rest = Math.max(0, text.size - head - encoder.encode(text.tail ?? "").length);
-    this.more.replaceChildren(h("div.cut", null, h("span", null, `${bytes(rest)} not shown`), button), ...(tail ? [tail] : []));
+    this.more.replaceChildren(
+      h("div.cut", null, h("span", null, `${bytes(rest)} not shown`), button),
+      ...(tail ? [tail] : []),
+    );
   }
 
   async #read(text, offset) {
@@ -99,8 +102,10 @@ export class TextView {
   #offerNext(text, next) {
     const first = Number(this.body.firstElementChild.dataset.offset);
     const parts = [h("span", null, `${bytes(first)} to ${bytes(next ?? text.size)} of ${bytes(text.size)}`)];
-    if (first > 0) parts.push(h("button.button.link", { type: "button", onclick: () => this.#read(text, 0) }, "From the start"));
-    if (next !== null) parts.push(h("button.button.link", { type: "button", onclick: () => this.#read(text, next) }, "Show more"));
+    if (first > 0)
+      parts.push(h("button.button.link", { type: "button", onclick: () => this.#read(text, 0) }, "From the start"));
+    if (next !== null)
+      parts.push(h("button.button.link", { type: "button", onclick: () => this.#read(text, next) }, "Show more"));
     this.more.replaceChildren(h("div.cut", null, ...parts));
   }
 }

@@ -102,7 +102,12 @@ export class TreeView {
       const row = this.rows[first + n];
       view.element.hidden = first + n >= last;
       if (view.element.hidden) return;
-      view.update(this.tree, row, { selected: row.id === this.selected, found: this.matches?.has(row.id), from: this.from, to: this.to });
+      view.update(this.tree, row, {
+        selected: row.id === this.selected,
+        found: this.matches?.has(row.id),
+        from: this.from,
+        to: this.to,
+      });
       if (row.id === this.selected) active = view.element.id;
     });
     if (active) element.setAttribute("aria-activedescendant", active);
@@ -145,7 +150,14 @@ export class TreeView {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const place = this.placeOf(this.selected);
     const page = Math.max(1, Math.floor(this.element.clientHeight / ROW_PX) - 1);
-    const moves = { ArrowDown: place + 1, ArrowUp: place - 1, Home: 0, End: this.rows.length - 1, PageDown: place + page, PageUp: place - page };
+    const moves = {
+      ArrowDown: place + 1,
+      ArrowUp: place - 1,
+      Home: 0,
+      End: this.rows.length - 1,
+      PageDown: place + page,
+      PageUp: place - page,
+    };
     if (event.key in moves) this.select(moves[event.key]);
     else if (event.key === "ArrowRight") this.fold(true);
     else if (event.key === "ArrowLeft") this.fold(false);
@@ -168,14 +180,26 @@ class RowView {
     this.cost = h("span.row-number");
     this.tokens = h("span.row-number");
     this.errors = h("span.row-errors");
-    this.element = h("div.row", { role: "treeitem", id: `row-${number}` }, this.name, this.model, h("span.row-bar", null, this.bar), this.cost, this.tokens, this.errors);
+    this.element = h(
+      "div.row",
+      { role: "treeitem", id: `row-${number}` },
+      this.name,
+      this.model,
+      h("span.row-bar", null, this.bar),
+      this.cost,
+      this.tokens,
+      this.errors,
+    );
   }
 
   update(tree, row, { selected, found, from, to }) {
     this.row = row;
     const facts = factsOf(tree, row);
     const { element } = this;
-    setClass(element, `row ${facts.shape}${selected ? " selected" : ""}${found ? " found" : ""}${row.kind === "root" ? " root" : ""}`);
+    setClass(
+      element,
+      `row ${facts.shape}${selected ? " selected" : ""}${found ? " found" : ""}${row.kind === "root" ? " root" : ""}`,
+    );
     element.dataset.row = row.id;
     element.setAttribute("aria-level", row.level + 1);
     element.setAttribute("aria-posinset", row.pos);
@@ -197,7 +221,7 @@ class RowView {
     setText(this.errors, facts.errors === 0 ? "" : short(facts.errors));
     this.#drawBar(facts, from, to);
     const took = duration((facts.end ?? to) - facts.start);
-    const state = facts.stopping ? "stopping" : STATUS_WORDS[facts.status] ?? facts.status;
+    const state = facts.stopping ? "stopping" : (STATUS_WORDS[facts.status] ?? facts.status);
     element.title = `${row.kind} · ${state} · ${took}${facts.errors ? ` · ${facts.errors} errors below` : ""}`;
   }
 
