@@ -69,16 +69,15 @@ class SubCalls:
         return commands
 
     def abandon(self) -> list[Command]:
-        """The cell is over: calls that it no longer waits for are closed, their open prompts counted as failed."""
-        commands: list[Command] = []
-        for call in list(self.open.values()):
-            call.failed += len(call.pending)
-            commands += self._close(call)
-        for name in self.record.opened:
-            # Answered by a machine before this one, which was lost before it could say so.
-            if name not in self.record.closed:
-                commands += self._close(OpenCall(name, False, False, set()))
-        return commands
+        """The cell is over: what is still open on record is closed, since nothing waits for it any more.
+
+        Such are calls of threads that were not joined, and of code that was interrupted; how many of their prompts
+        failed is not told, because a machine made in between would not know it.
+        """
+        left = [name for name in self.record.opened if name not in self.record.closed]
+        self.open.clear()
+        self.record.closed += left
+        return [Emit(self._closed_event(name, 0)) for name in left]
 
     def waits_for_children(self) -> tuple[CallKey, ...]:
         """The children that everything waits for, or none when a model's answer is still to come."""
@@ -94,12 +93,14 @@ class SubCalls:
         return any(call.blocking for call in self.open.values())
 
     def _close(self, call: OpenCall) -> list[Command]:
-        self.open.pop(call.name, None)
+        del self.open[call.name]
         if call.name in self.record.closed:
             return []
         self.record.closed.append(call.name)
-        closed = SubcallClosed(node=self.node, step=self.step, cell=self.cell, subcall=call.name, failed=call.failed)
-        return [Emit(closed)]
+        return [Emit(self._closed_event(call.name, call.failed))]
+
+    def _closed_event(self, name: str, failed: int) -> SubcallClosed:
+        return SubcallClosed(node=self.node, step=self.step, cell=self.cell, subcall=name, failed=failed)
 
     def _opened_event(self, frame: SubCall) -> SubcallOpened:
         return SubcallOpened(
