@@ -21,7 +21,7 @@ app.set_default()  # not only in this thread: views run in others
 def use_our_queues(sender: Celery, **_: object) -> None:
     from django.conf import settings
 
-    sender.conf.task_queues = [Queue(settings.STEP_QUEUE), Queue(settings.CONTROL_QUEUE)]
+    sender.conf.task_queues = [Queue(settings.STEP_QUEUE)]
 
 
 @celeryd_init.connect

@@ -7,17 +7,10 @@ from uuid import UUID
 from celery import shared_task
 
 from runs.services import execution
-from runs.services.dispatch import EXECUTE_STEP, TERMINATE_SANDBOXES
-from sandboxes import services as sandbox_services
+from runs.services.dispatch import EXECUTE_STEP
 
 
 @shared_task(name=EXECUTE_STEP)
 def execute_step(step_uuid: str) -> None:
     """Work on one step, if it is to be had. Idempotent: a second delivery finds it claimed."""
     execution.execute_step(UUID(step_uuid))
-
-
-@shared_task(name=TERMINATE_SANDBOXES)
-def terminate_sandboxes(refs: list[str]) -> None:
-    """End sandboxes. Those that cannot be ended now keep their `running` row, and the reconciler comes back to them."""
-    sandbox_services.terminate(refs)

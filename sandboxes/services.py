@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -81,26 +82,41 @@ def mark_lost(ref: str) -> None:
     _end(SandboxRecord.objects.filter(ref=ref), SandboxRecord.State.LOST)
 
 
-def terminate(refs: Iterable[str]) -> list[str]:
-    """End sandboxes; idempotent. Returns the references that could not be ended now: their rows stay `running`."""
-    failed = []
+def terminate(refs: Iterable[str]) -> None:
+    """End sandboxes and wait for it. Idempotent; one that cannot be ended now is left to `end_unknown`."""
+    wanted = list(refs)
+    mark_ended(wanted)
+    aio.run(_terminate_all(wanted), timeout_s=TERMINATE_TIMEOUT_S)
+
+
+def mark_ended(refs: Iterable[str]) -> None:
+    """These sandboxes are not wanted any more: from now on `end_unknown` ends them if nobody else does."""
+    _end(SandboxRecord.objects.filter(ref__in=list(refs)), SandboxRecord.State.TERMINATED)
+
+
+def terminate_soon(refs: Iterable[str]) -> None:
+    """End sandboxes in the background. Mark them first (`mark_ended`), in the transaction that decides it."""
+    aio.submit(_terminate_all(list(refs)))
+
+
+def end_unknown(provider: str, min_age_s: float) -> int:
+    """End sandboxes at `provider` that have no running row: whoever should have ended or noted them has died."""
+    infos = aio.run(provider_named(provider).list({}), timeout_s=TERMINATE_TIMEOUT_S)
+    known = set(SandboxRecord.objects.filter(state=SandboxRecord.State.RUNNING).values_list("ref", flat=True))
+    unknown = [info.ref for info in infos if info.ref not in known and info.created_at < time.time() - min_age_s]
+    aio.run(_terminate_all(unknown), timeout_s=TERMINATE_TIMEOUT_S)
+    return len(unknown)
+
+
+async def _terminate_all(refs: Iterable[str]) -> None:
     for ref in refs:
         try:
-            aio.run(_terminate(ref), timeout_s=TERMINATE_TIMEOUT_S)
-        except (SandboxError, TimeoutError) as error:
+            sandbox = await provider_named(provider_of(ref)).get(SandboxRef(ref))
+            await sandbox.terminate()
+        except NotFound:
+            continue
+        except SandboxError as error:
             logger.warning("sandbox not ended yet: %s", error)
-            failed.append(ref)
-        else:
-            _end(SandboxRecord.objects.filter(ref=ref), SandboxRecord.State.TERMINATED)
-    return failed
-
-
-async def _terminate(ref: str) -> None:
-    try:
-        sandbox = await provider_named(provider_of(ref)).get(SandboxRef(ref))
-    except NotFound:
-        return
-    await sandbox.terminate()
 
 
 def _end(records: QuerySet[SandboxRecord], state: str) -> None:

@@ -140,7 +140,7 @@ class KillRun:
         """The model's own ledger against the journal."""
         ledger = self.stack.folder / LEDGERS / one.ledger
         lines = ledger.read_text().splitlines() if ledger.exists() else []
-        reached = Counter(line.split(" ", 3)[3].strip("'") for line in lines)
+        reached = Counter(line.split(" ", 3)[3].strip("'").partition("/")[2] for line in lines)
         rows = self.outside.rows(
             "SELECT n.number, s.number, c.cell, c.subcall, c.index, c.status, c.maybe_repeated FROM runs_lmcall c"
             " JOIN runs_step s ON s.id = c.step_id JOIN runs_node n ON n.id = s.node_id"

@@ -15,7 +15,7 @@ from rlmweb.boot.paths import ROOT_DIR
 WEBSOCKET_MAX_BYTES = 256 * 1024
 BACKLOG = 512
 ANSWER_TIMEOUT_S = 30.0
-QUEUES = "rlmweb.steps,rlmweb.control"
+QUEUES = "rlmweb.steps"
 
 
 class PortTaken(RuntimeError):

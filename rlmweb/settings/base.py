@@ -110,7 +110,6 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
 
 # The work: Celery, JSON only. The database decides who owns a step; the broker is only a wake-up.
 STEP_QUEUE = "rlmweb.steps"
-CONTROL_QUEUE = "rlmweb.control"
 CELERY_BROKER_URL = env.broker_of(REDIS_URL)
 CELERY_TASK_SERIALIZER = "json"
 CELERY_RESULT_SERIALIZER = "json"
@@ -144,7 +143,10 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 
 # Jobs that every worker runs on a clock, at most one worker at a time: dotted path -> seconds between runs.
-PERIODIC_JOBS: dict[str, float] = {"runs.services.reconciler.reconcile": 2.0}
+PERIODIC_JOBS: dict[str, float] = {
+    "runs.services.reconciler.reconcile": 2.0,
+    "runs.services.reconciler.end_orphans": 30.0,
+}
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {

@@ -30,7 +30,7 @@ class Session(models.Model):
     """A `SessionConfig` (`runs.services.config`) as plain data."""
     labels = models.JSONField(default=list)
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.RUNNING, db_index=True)
-    answer = models.TextField(null=True, blank=True)
+    answer = models.TextField(null=True, blank=True)  # noqa: DJ001 - no answer is not an empty answer
     """The first part of the answer, as far as it fits in a list row; the whole is in the event log and its blob."""
     answer_partial = models.BooleanField(default=False)
     error_type = models.CharField(max_length=64, blank=True)

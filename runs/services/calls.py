@@ -181,7 +181,8 @@ class StepCalls:
             self._journal.add(key, out.row)
             self._out[key] = out
             ask = out.wanted.ask
-            name = f"{self._run.node.number}/{self._step_number}/{key.cell}/{key.subcall}/{key.index}"
+            place = f"{self._run.node.number}/{self._step_number}/{key.cell}/{key.subcall}/{key.index}"
+            name = f"{self._run.session.uuid}/{place}"
             self._desk.start(key, ask, out.wanted.model, name, self._run.node.depth, stream=ask.kind in STREAMED_KINDS)
 
     def _new_row(self, wanted: _Wanted, number: int) -> LmCall:

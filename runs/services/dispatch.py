@@ -20,7 +20,6 @@ from runs.models import OutboxMessage
 logger = logging.getLogger(__name__)
 
 EXECUTE_STEP = "runs.execute_step"
-TERMINATE_SANDBOXES = "runs.terminate_sandboxes"
 
 
 def send_on_commit(task: str, args_list: Iterable[Sequence[Any]]) -> None:
@@ -38,8 +37,9 @@ def send(messages: Sequence[OutboxMessage]) -> int:
     try:
         with current_app.producer_or_acquire() as producer:
             for message in messages:
-                queue = settings.STEP_QUEUE if message.task == EXECUTE_STEP else settings.CONTROL_QUEUE
-                current_app.send_task(message.task, args=message.args, queue=queue, producer=producer, retry=False)
+                current_app.send_task(
+                    message.task, args=message.args, queue=settings.STEP_QUEUE, producer=producer, retry=False
+                )
                 sent.append(message.pk)
     except (OperationalError, OSError) as error:
         logger.warning("broker not reached, %d messages stay in the outbox: %s", len(messages) - len(sent), error)

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from django.db import transaction
 from django.utils import timezone
 
 from runs.engine.io import EndNode
 from runs.events.types import ErrorInfo, LmFailed, NodeFinished, NodeSandbox, SessionFinished, StepFinished
 from runs.models import LmCall, Node, Step
 from runs.services.children import wake_parent
-from runs.services.dispatch import TERMINATE_SANDBOXES, send_on_commit
 from runs.services.journal import reservation_of
 from runs.services.limits import release_call
 from runs.services.transaction import SessionTransaction
 from runs.text import scrub
+from sandboxes import services as sandbox_services
 from sandboxes.models import SandboxRecord
 
 ABANDONED = ErrorInfo("Abandoned", "the call was out when its node ended; what it cost is not known")
@@ -107,7 +108,9 @@ def _close_node(
     if node.sandbox_ref:
         changes.meter.sandbox_ms += sandbox_ms(node)
         changes.emit(NodeSandbox(node=node.number, state="ended", sandbox=str(node.sandbox_uuid)))
-        send_on_commit(TERMINATE_SANDBOXES, [[[node.sandbox_ref]]])
+        ref = node.sandbox_ref
+        sandbox_services.mark_ended([ref])
+        transaction.on_commit(lambda: sandbox_services.terminate_soon([ref]))
     changes.emit(NodeFinished(node=node.number, status=status, answer=answer, partial=partial, error=error))
     if answer is not None:
         answer = scrub(answer)

@@ -17,9 +17,11 @@ from runs.engine.limits import Limits
 from runs.events.types import ErrorInfo, LimitHit
 from runs.models import Node, OutboxMessage, Session, Step
 from runs.services.config import config_from_plain
-from runs.services.dispatch import EXECUTE_STEP, TERMINATE_SANDBOXES, send
+from runs.services.dispatch import EXECUTE_STEP, send
 from runs.services.endings import end_session_early
 from runs.services.transaction import session_transaction
+from sandboxes import services as sandbox_services
+from sandboxes.errors import SandboxError
 from sandboxes.models import SandboxRecord
 
 logger = logging.getLogger(__name__)
@@ -38,9 +40,13 @@ def reconcile() -> dict[str, int]:
         "outbox": _send_leftovers(),
         "steps": _wake_steps(),
         "parents": _wake_parents(),
-        "sandboxes": _end_orphans(),
         "overdue": _end_overdue_sessions(),
     }
+
+
+def end_orphans() -> int:
+    """The slower round: sandboxes that nobody wants any more. Returns how many were ended."""
+    return _end_orphans()
 
 
 def _send_leftovers() -> int:
@@ -68,13 +74,18 @@ def _wake_parents() -> int:
 
 
 def _end_orphans() -> int:
-    """Sandboxes whose node is over, or has another sandbox by now."""
+    """Sandboxes whose node is over or has another one by now, and those at the provider that nobody wants."""
     theirs = Node.objects.filter(uuid=OuterRef("node_uuid"), status=Node.Status.RUNNING, sandbox_ref=OuterRef("ref"))
-    orphans = SandboxRecord.objects.filter(
-        ~Exists(theirs), state=SandboxRecord.State.RUNNING, created_at__lt=Now() - ORPHAN_AGE
-    )
-    refs = list(orphans.values_list("ref", flat=True)[:BATCH])
-    return _send_now(TERMINATE_SANDBOXES, [[refs]] if refs else [])
+    running = SandboxRecord.objects.filter(state=SandboxRecord.State.RUNNING)
+    orphans = running.filter(~Exists(theirs), created_at__lt=Now() - ORPHAN_AGE)
+    sandbox_services.mark_ended(orphans.values_list("ref", flat=True)[:BATCH])
+    ended = 0
+    for provider in SandboxRecord.objects.values_list("provider", flat=True).distinct():
+        try:
+            ended += sandbox_services.end_unknown(provider, ORPHAN_AGE.total_seconds())
+        except (SandboxError, TimeoutError) as error:
+            logger.warning("sandboxes of %s were not looked at: %s", provider, error)
+    return ended
 
 
 def _end_overdue_sessions() -> int:
