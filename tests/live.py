@@ -30,7 +30,21 @@ class Site:
     """`address` has no slash at the end."""
 
     address: str
-    log: Path
+    web: Child
+
+    @property
+    def log(self) -> Path:
+        return self.web.log
+
+    def kill(self) -> None:
+        """`kill -9` the web process; connections wait in the listener's queue until `restart`."""
+        assert self.web.process is not None
+        self.web.process.kill()
+        self.web.process.wait()
+
+    def restart(self) -> None:
+        self.web.start()
+        self.web.wait_ready(START_TIMEOUT_S)
 
     def cookie(self, user: Any) -> dict[str, str]:
         """The session cookie of `user`, as Playwright takes it."""
@@ -60,7 +74,7 @@ def running_site(folder: Path) -> Iterator[Site]:
         web.start()
         try:
             web.wait_ready(START_TIMEOUT_S)
-            yield Site(address, web.log)
+            yield Site(address, web)
         finally:
             web.stop()
 

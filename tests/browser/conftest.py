@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, WebSocket, async_playwright
 
 from rlmweb.teams.models import Role, Team
 from runs.stream.database import in_thread
@@ -59,8 +59,14 @@ def user(team: Team) -> Any:
     return make_user(team, Role.LEAD, username=f"ada-{os.urandom(4).hex()}")
 
 
+@pytest.fixture
+def websockets() -> list[WebSocket]:
+    """Every websocket that the test's pages opened."""
+    return []
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def open_page(site: Site, browser: Browser, user: Any) -> AsyncIterator[OpenPage]:
+async def open_page(site: Site, browser: Browser, user: Any, websockets: list[WebSocket]) -> AsyncIterator[OpenPage]:
     """`await open_page(session, "#seq=3", color_scheme="light")`: a signed-in page in a window of its own."""
     problems: list[str] = []
     contexts: list[BrowserContext] = []
@@ -74,6 +80,7 @@ async def open_page(site: Site, browser: Browser, user: Any) -> AsyncIterator[Op
         page = await context.new_page()
         page.on("console", lambda message: problems.extend(_problem(message)))
         page.on("pageerror", lambda error: problems.append(f"page error: {error}"))
+        page.on("websocket", lambda socket: websockets.append(socket))
         await page.goto(f"{site.address}/sessions/{session.uuid}/{hash_}")
         return page
 
