@@ -99,7 +99,9 @@ export class HeaderView {
 
   #labels(tree) {
     const { config } = tree;
-    const key = JSON.stringify([tree.labels, config.root_model, config.sub_model, config.provider]);
+    // How well the code is shut in is known when the first sandbox is ready.
+    const tier = tree.nodes.get(0)?.sandbox?.tier;
+    const key = JSON.stringify([tree.labels, config.root_model, config.sub_model, config.provider, tier]);
     if (key === this.labelsKey) return;
     this.labelsKey = key;
     this.parts.labels.replaceChildren(...tree.labels.map((label) => h("span.chip.honest", null, label)));
@@ -108,7 +110,11 @@ export class HeaderView {
     const context = tree.context.name ? `${tree.context.name} (${bytes(tree.context.size_bytes)})` : "";
     setText(
       this.parts.models,
-      inert([...models, config.provider && `sandbox ${config.provider}`, context].filter(Boolean).join(" · ")),
+      inert(
+        [...models, config.provider && `sandbox ${[config.provider, tier].filter(Boolean).join(" / ")}`, context]
+          .filter(Boolean)
+          .join(" · "),
+      ),
     );
   }
 

@@ -22,13 +22,11 @@ export class NotesView {
   /** The notes of a node; the root's are also those of the whole session. */
   update(tree, { node }) {
     const mine = (each) => (each.node ?? 0) === node;
-    const limits = tree.limits_hit
-      .filter(mine)
-      .map(({ seq, limit, used, allowed }) => ({
-        seq,
-        level: "limit",
-        message: `Limit ${limit} hit: ${used} used of ${allowed}`,
-      }));
+    const limits = tree.limits_hit.filter(mine).map(({ seq, limit, used, allowed }) => ({
+      seq,
+      level: "limit",
+      message: `Limit ${limit} hit: ${used} used of ${allowed}`,
+    }));
     const notes = [...limits, ...tree.notes.filter(mine)].sort((a, b) => a.seq - b.seq);
     const key = notes.map(({ seq, level }) => level + seq).join();
     if (key === this.key) return;

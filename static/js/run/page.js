@@ -55,6 +55,7 @@ export class RunPage {
     this.unseenFrom = this.log.last;
     const running = this.log.live.finished_at === null;
     this.following = running && location.hash === "";
+    if (location.hash !== "") this.#showPane("detail");
     this.#flush();
     this.#revealSelection();
   }

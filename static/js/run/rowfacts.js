@@ -66,7 +66,8 @@ function factsOfCalls(tree, row) {
     for (const call of subcall.calls) take(factsOfCall(call));
   }
   const open = row.subcalls.some((subcall) => subcall.status === "running");
-  const status = open || running > 0 ? "running" : failed ? "failed" : "finished";
+  const stopped = row.subcalls.some((subcall) => subcall.status === "stopped");
+  const status = open || running > 0 ? "running" : failed ? "failed" : stopped ? "stopped" : "finished";
   const what = row.subcalls[0].children.length > 0 ? "nodes" : "calls";
   const done = answered < expected ? `${answered} of ${expected} ${what}` : plural(expected, what.slice(0, -1));
   return { ...sum, shape: status, status, words: `${done} · ${first}`, end: status === "running" ? null : sum.end };

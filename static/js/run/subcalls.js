@@ -49,8 +49,8 @@ export class SubcallsView {
     this.status.setAttribute("class", `icon status ${shapeOf(status)}`);
     setText(this.title, titleOf(subcalls));
     const done =
-      calls.filter((call) => call.finished_at !== null).length +
-      children.filter((n) => tree.nodes.get(n)?.finished_at).length;
+      calls.filter((call) => call.status === "finished").length +
+      children.filter((number) => tree.nodes.get(number)?.status === "finished").length;
     const facts = [expected > 1 ? `${done} of ${expected} answered` : (STATUS_WORDS[status] ?? status)];
     if (failed) facts.push(`${failed} failed`);
     setText(this.facts, facts.join(" · "));
