@@ -146,11 +146,17 @@ class StartForm(forms.Form):
         cleaned = self.cleaned_data
         if not cleaned.get("question") and cleaned.get("source") != "example" and "question" not in self.errors:
             self.add_error("question", "Ask something about the context.")
+        self._check_team(cleaned)
         self._check_source(cleaned)
         self._check_model("root")
         if cleaned.get("sub") != SAME:
             self._check_model("sub")
         return cleaned
+
+    def _check_team(self, cleaned: dict[str, Any]) -> None:
+        context, team = cleaned.get("context"), cleaned.get("team")
+        if context is not None and team is not None and context.team_id != team.pk:
+            self.add_error("team", f"The context belongs to {context.team.name}. Start there, or choose it again.")
 
     def _check_source(self, cleaned: dict[str, Any]) -> None:
         source = cleaned.get("source")

@@ -8,13 +8,14 @@ from django.http import HttpRequest
 from ninja.security import HttpBearer, SessionAuth
 
 from rlmweb.teams.signin import user_of_token
+from rlmweb.teams.tokens import user_of_api_token
 
 
 class TokenAuth(HttpBearer):
-    """`Authorization: Bearer <token>`."""
+    """`Authorization: Bearer <token>`: a token of a person or, in a single-user installation, the one that `up` prints."""
 
     def authenticate(self, request: HttpRequest, token: str) -> Any | None:
-        user = user_of_token(token)
+        user = user_of_api_token(token) or user_of_token(token)
         if user is not None:
             request.user = user
         return user

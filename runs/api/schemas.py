@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from ninja import Field, Schema
 
 from runs.models import Context, Node, Session
 
-MAX_TEXT_CHARS = 50_000_000
+MAX_TEXT_CHARS = 8 * 2**20
+"""A request with a JSON body is held in memory; longer texts are uploaded."""
 
 
 class Problem(Schema):
@@ -21,9 +22,44 @@ class Problem(Schema):
     hint: str = ""
 
 
-class NewContext(Schema):
+class WithKind(Schema):
+    """`kind`: how the code sees the context; empty: as it looks."""
+
+    kind: Literal["", "text", "json", "bytes"] = ""
+
+
+class NewContext(WithKind):
     name: str = Field("context.txt", max_length=255)
     text: str = Field(max_length=MAX_TEXT_CHARS)
+
+
+class NewUpload(WithKind):
+    name: str = Field("upload", max_length=255)
+    size_bytes: int = Field(ge=1, le=2**63 - 1)
+
+
+class UploadOut(Schema):
+    ticket: str
+    part_bytes: int
+
+
+class UploadState(Schema):
+    received_bytes: int
+
+
+class NewFromPath(WithKind):
+    path: str = Field(max_length=4096)
+
+
+class NewFromUrl(WithKind):
+    url: str = Field(max_length=4096)
+
+
+class NewExample(Schema):
+    slug: str = Field(max_length=100)
+    seed: int = Field(0, ge=0, le=2**31 - 1)
+    size_bytes: int | None = Field(None, ge=1, le=10**12)
+    question_kind: str | None = Field(None, max_length=100)
 
 
 class ContextOut(Schema):
@@ -39,6 +75,23 @@ class ContextOut(Schema):
     @staticmethod
     def of(context: Context) -> ContextOut:
         return ContextOut.from_orm(context)
+
+
+class ContextPage(Schema):
+    """`next` is the `before` of the next page, or null at the end."""
+
+    contexts: list[ContextOut]
+    next: int | None
+
+
+class ExampleOut(Schema):
+    """`expected` is the right answer; `tag` goes into a configuration as `example`."""
+
+    context: ContextOut
+    question: str
+    expected: str
+    tag: str
+    note: str
 
 
 class NewSession(Schema):
@@ -116,10 +169,45 @@ class NodeOut(Schema):
 
 
 class StopRequest(Schema):
-    node: int = Field(0, ge=0)
+    node: int = Field(0, ge=0, le=2**31 - 1)
 
 
 class Stopped(Schema):
     """`stopped` is false when there was nothing left to stop."""
 
     stopped: bool
+
+
+class CredentialOut(Schema):
+    uuid: UUID
+    name: str
+    api: str
+    base_url: str
+    key_hint: str
+
+
+class ModelsOut(Schema):
+    embedded: dict[str, Any]
+    """`state` is `absent`, `downloading` (`bytes` of `total`), `loading`, `ready` or `failed` (`error`)."""
+    credentials: list[CredentialOut]
+    scripted: list[str]
+
+
+class ProviderOut(Schema):
+    name: str
+    tier: str
+    """What a sandbox gets when nothing is asked for; empty when there is none."""
+    tiers: dict[str, str]
+    problem: str
+
+
+class CatalogueEntry(Schema):
+    slug: str
+    title: str
+    summary: str
+    question: str
+    question_kinds: list[str]
+    size_bytes_hint: int
+    min_size_bytes: int
+    max_size_bytes: int
+    small_model_kinds: list[str]
