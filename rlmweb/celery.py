@@ -31,6 +31,7 @@ def add_clock(**_: object) -> None:
 
     app.steps["worker"].add(Periodic)
 
+
 SWITCH_INTERVAL_S = 0.0005
 
 

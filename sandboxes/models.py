@@ -50,9 +50,7 @@ class Snapshot(models.Model):
     kind = models.CharField(max_length=16, choices=Kind.choices)
     provider = models.CharField(max_length=32)
     ref = models.TextField()
-    parent = models.ForeignKey(
-        "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="children"
-    )
+    parent = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="children")
     holds = models.JSONField(default=list)
     dropped = models.JSONField(default=list)
     size_bytes = models.BigIntegerField(default=0)

@@ -50,7 +50,9 @@ def logging_config(level: str) -> dict[str, Any]:
         "root": {"handlers": ["stderr"], "level": level if level in LEVELS else "INFO"},
         "loggers": {
             # One line a request, a websocket frame or a call to a model says nothing that the events do not.
-            **{name: {"level": "WARNING"} for name in ("celery", "daphne", "django.channels.server", "httpx", "httpx2")},
+            **{
+                name: {"level": "WARNING"} for name in ("celery", "daphne", "django.channels.server", "httpx", "httpx2")
+            },
             # Django would add a handler of its own.
             "django": {"handlers": [], "propagate": True},
         },

@@ -39,9 +39,11 @@ def test_a_long_text_becomes_a_blob_with_its_true_size() -> None:
     text = "ü" * 5000 + "end"
     prepared = record.prepare(_output(text), blob_store())
     event = decode_event(prepared.data)
-    assert isinstance(event, CellOutput) and isinstance(event.text, BlobText)
+    assert isinstance(event, CellOutput)
+    assert isinstance(event.text, BlobText)
     assert event.text.size == len(text.encode())
-    assert text.startswith(event.text.head) and text.endswith(event.text.tail)
+    assert text.startswith(event.text.head)
+    assert text.endswith(event.text.tail)
     assert blob_store().text(event.text.sha256) == text
 
 
@@ -100,9 +102,14 @@ def test_events_of_a_transaction_are_numbered_without_a_gap_and_their_blobs_belo
 @pytest.mark.django_db
 def test_a_failed_transaction_leaves_no_event_and_no_hole() -> None:
     session = make_session()
-    with pytest.raises(RuntimeError), session_transaction(session) as changes:
-        changes.emit(Log(level="info", message="lost"))
-        raise RuntimeError
+
+    def fail() -> None:
+        with session_transaction(session) as changes:
+            changes.emit(Log(level="info", message="lost"))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     with session_transaction(session) as changes:
         changes.emit(Log(level="info", message="kept"))
     assert list(Event.objects.filter(session=session).values_list("seq", flat=True)) == [1]
@@ -126,5 +133,6 @@ def test_writers_at_once_leave_no_gap_and_commit_in_order() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert seen[-1:] and all(seqs == list(range(1, len(seqs) + 1)) for seqs in seen)
+    assert seen[-1:]
+    assert all(seqs == list(range(1, len(seqs) + 1)) for seqs in seen)
     assert Event.objects.filter(session=session).count() == 120

@@ -76,14 +76,18 @@ def test_children_are_nodes_of_their_own_and_the_parent_waits_without_a_worker()
     assert session.answer == "1+2+3"
     assert Node.objects.filter(session=session, status="finished").count() == 4
     types = [event["type"] for event in log(session)]
-    assert types.count("step.waiting") >= 1 and types.count("step.resumed") >= 1
+    assert types.count("step.waiting") >= 1
+    assert types.count("step.resumed") >= 1
     assert log_faults(log(session)) == []
 
 
 def test_variables_live_from_step_to_step_and_errors_are_shown_to_the_model() -> None:
     script = rules(
         turn(1, "x = 20\nprint(undefined)"),
-        {"when": {"kind": "turn", "step": 2, "contains": "NameError"}, "reply": f"```repl\n{ANSWER.format('x + 1')}\n```"},
+        {
+            "when": {"kind": "turn", "step": 2, "contains": "NameError"},
+            "reply": f"```repl\n{ANSWER.format('x + 1')}\n```",
+        },
     )
     session = run_to_end(start(scripted_config(script)))
     assert session.answer == "21"
