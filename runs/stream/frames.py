@@ -60,9 +60,10 @@ def parse_message(text: str | None) -> Resume | Ack:
     if len(text) > MAX_MESSAGE_CHARS:
         raise BadMessage(f"a message has at most {MAX_MESSAGE_CHARS} characters")
     try:
-        return _decoder.decode(text)
+        message: Resume | Ack = _decoder.decode(text)
     except msgspec.DecodeError as error:
         raise BadMessage(str(error)) from error
+    return message
 
 
 def frames_of(lines: Iterable[Line]) -> list[Frame]:

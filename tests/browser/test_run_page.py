@@ -11,7 +11,7 @@ from playwright.async_api import Page, expect
 from rlmweb.teams.models import Team
 from runs.blobs import blob_store
 from runs.events import record
-from runs.events.types import BlobText
+from runs.events.types import BlobText, CellOutput, SessionStarted
 from runs.models import Session
 from runs.stream.database import in_thread
 from tests import trajectories
@@ -170,7 +170,9 @@ async def test_a_log_with_holes_is_shown_as_far_as_it_goes(team: Team, open_page
 
 async def test_hostile_texts_stay_texts(team: Team, open_page: OpenPage) -> None:
     log = trajectories.hostile()
-    evil = log.events[0][1].question
+    started = log.events[0][1]
+    assert isinstance(started, SessionStarted)
+    evil = str(started.question)
     page = await open_page(await recorded(team, log, title=evil[:200], question=evil))
     await expect(page.locator(".detail")).to_contain_text("<img src=x onerror=")
     await expect(page.locator(".detail")).to_contain_text("red?")
@@ -189,8 +191,6 @@ async def test_a_long_text_is_read_a_page_at_a_time(team: Team, open_page: OpenP
     log.step(root, 1, "```repl\nprint(lines)\n```")
     log.cell(root, 1, 1, "print(lines)")
     excerpt = BlobText(stored.sha256, len(text), text[:480], text[-120:])
-    from runs.events.types import CellOutput
-
     log.add(CellOutput(node=root, step=1, cell=1, stream="stdout", text=excerpt))
     session = await recorded(team, log)
     await in_thread(record.note_blobs, session.pk, [stored])

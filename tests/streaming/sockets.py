@@ -82,7 +82,7 @@ async def open_socket(session: Session | str, user: Any = None, **headers: str) 
     communicator = WebsocketCommunicator(application, f"/ws/sessions/{uuid}/", headers=encoded)
     connected, code = await communicator.connect(PATIENCE_S)
     if not connected:
-        raise Closed(code or 0, "not accepted")
+        raise Closed(int(code or 0), "not accepted")
     try:
         yield Socket(communicator)
     finally:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import connections
-from django.http import StreamingHttpResponse
 from django.test import AsyncClient, Client
 
 from rlmweb.teams.models import Membership
@@ -40,11 +39,11 @@ async def fetch(user: Any, path: str, **headers: str) -> tuple[Any, bytes]:
     client = AsyncClient()
     if user is not None:
         await client.aforce_login(user)
-    response = await client.get(path, headers=headers)
+    response: Any = await client.get(path, headers=headers)
     # The test client keeps the connection of Django's thread open, which nobody else would close.
     await sync_to_async(connections.close_all)()
-    if isinstance(response, StreamingHttpResponse):
-        return response, b"".join([chunk async for chunk in response.streaming_content])  # type: ignore[union-attr]
+    if response.streaming:
+        return response, b"".join([chunk async for chunk in response.streaming_content])
     return response, response.content
 
 

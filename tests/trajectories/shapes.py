@@ -1,38 +1,26 @@
-"""Made-up trajectories: event logs of any size and of every shape that pages must show.
-
-The shared fixtures under `fixtures/trajectories` come from here (`python -m tests.trajectories`), and so do the
-sessions with which browser tests fill a database. Everything is seeded: the same call gives the same log.
-"""
+"""Small logs, one for each thing that both folds and the page have to get right."""
 
 from __future__ import annotations
 
 import hashlib
-import random
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 
 from runs.events.types import (
     BlobText,
-    CellFinished,
     CellOutput,
     CellStarted,
     Compaction,
     ErrorInfo,
-    Event,
     Gap,
     LimitHit,
     LmFailed,
     LmFinished,
     LmOutput,
-    LmStarted,
     Log,
     MessageInfo,
     NodeFinished,
     NodeSandbox,
     NodeStarted,
     SessionFinished,
-    SessionStarted,
     SessionStopRequested,
     SnapshotTaken,
     StepFinished,
@@ -43,129 +31,13 @@ from runs.events.types import (
     SubcallClosed,
     SubcallOpened,
     VariableInfo,
-    encode_event,
-    wire_text,
 )
+from tests.trajectories.builder import Trajectory
 
-FOLDER = Path(__file__).parent / "fixtures" / "trajectories"
-START_MS = 1_790_000_000_000
-LIMITS = {
-    "max_depth": 4,
-    "max_steps_per_node": 30,
-    "max_nodes": 1000,
-    "max_lm_calls": 2000,
-    "max_tokens": 5_000_000,
-    "max_cost_usd": 5.0,
-    "max_wall_s": 3600,
-    "max_output_bytes": 268_435_456,
-}
 TRACEBACK = (
     'Traceback (most recent call last):\n  File "<cell>", line 3, in <module>\n    parts[12]\nIndexError: list index'
     " out of range"
 )
-
-
-@dataclass
-class Trajectory:
-    """An event log in the making. Times advance with every event."""
-
-    at_ms: int = START_MS
-    events: list[tuple[int, Event]] = field(default_factory=list)
-    nodes: int = 0
-    calls: int = 0
-
-    def add(self, event: Event, after_ms: int = 3) -> None:
-        self.at_ms += after_ms
-        self.events.append((self.at_ms, event))
-
-    def lines(self) -> Iterator[str]:
-        """The events as they go over the wire."""
-        for seq, (at_ms, event) in enumerate(self.events, start=1):
-            yield wire_text(seq, at_ms, encode_event(event).decode())
-
-    def begin(self, question: str, *, labels: list[str] | None = None, limits: dict[str, object] | None = None) -> int:
-        config = {
-            "root_model": "scripted:tour",
-            "sub_model": "scripted:tour",
-            "root_api": "scripted",
-            "provider": "local",
-            "profile": "standard",
-            "limits": {**LIMITS, **(limits or {})},
-        }
-        context: dict[str, str | int] = {
-            "name": "python3.11-stdlib.txt",
-            "kind": "text",
-            "size_bytes": 12_734_221,
-            "sha256": "a" * 64,
-        }
-        labels = ["scripted"] if labels is None else labels
-        self.add(SessionStarted(title=question[:60], question=question, context=context, config=config, labels=labels))
-        return self.node(question, parent=None)
-
-    def node(self, prompt: str, *, parent: int | None, depth: int = 0, **place: object) -> int:
-        number = self.nodes
-        self.nodes += 1
-        started = NodeStarted(node=number, parent=parent, depth=depth, prompt=prompt, model="scripted:tour", **place)  # type: ignore[arg-type]
-        self.add(started)
-        return number
-
-    def step(self, node: int, step: int, reply: str, *messages: MessageInfo, cost: int | None = 420) -> None:
-        self.add(StepStarted(node=node, step=step, messages=list(messages)))
-        call = self.call(node, step, kind="turn")
-        for start in range(0, len(reply), 60):
-            self.add(LmOutput(node=node, call=call, text=reply[start : start + 60]), 40)
-        self.reply(node, call, reply, cost=cost)
-
-    def call(self, node: int, step: int, kind: str = "leaf", **place: object) -> int:
-        self.calls += 1
-        started = LmStarted(node=node, step=step, call=self.calls, kind=kind, model="scripted:tour", **place)  # type: ignore[arg-type]
-        self.add(started)
-        return self.calls
-
-    def reply(self, node: int, call: int, text: str, *, cost: int | None = 110) -> None:
-        self.add(
-            LmFinished(
-                node=node,
-                call=call,
-                reply=text,
-                finish_reason="stop",
-                input_tokens=900 + len(text),
-                output_tokens=len(text) // 4 + 1,
-                cost_micro_usd=cost,
-                cost_source="scripted" if cost is not None else "unknown",
-                duration_ms=180,
-            ),
-            120,
-        )
-
-    def cell(self, node: int, step: int, cell: int, code: str, output: str = "", **end: object) -> None:
-        self.add(CellStarted(node=node, step=step, cell=cell, code=code))
-        if output:
-            self.add(CellOutput(node=node, step=step, cell=cell, stream="stdout", text=output), 20)
-        self.end_cell(node, step, cell, output, **end)
-
-    def end_cell(self, node: int, step: int, cell: int, output: str = "", **end: object) -> None:
-        fields: dict[str, object] = {"status": "ok", "duration_ms": 31, "output_bytes": len(output.encode()), **end}
-        self.add(CellFinished(node=node, step=step, cell=cell, **fields))  # type: ignore[arg-type]
-
-    def leaves(self, node: int, step: int, cell: int, name: str, prompts: list[str], replies: list[str]) -> None:
-        """A batch of plain LM calls that are out together and come back in another order."""
-        opened = SubcallOpened(
-            node=node, step=step, cell=cell, subcall=name, kind="llm", count=len(prompts), batch=True
-        )
-        self.add(opened)
-        calls = [
-            self.call(node, step, cell=cell, subcall=name, index=index, prompt=prompt)
-            for index, prompt in enumerate(prompts)
-        ]
-        order = sorted(range(len(calls)), key=lambda index: (index * 7919) % max(1, len(calls)))
-        for index in order:
-            self.reply(node, calls[index], replies[index])
-        self.add(SubcallClosed(node=node, step=step, cell=cell, subcall=name))
-
-    def finish(self, status: str = "finished", answer: str | None = None, **fields: object) -> None:
-        self.add(NodeFinished(node=0, status=status, answer=answer, **fields))  # type: ignore[arg-type]
-        self.add(SessionFinished(status=status, answer=answer, **fields))  # type: ignore[arg-type]
 
 
 def tour() -> Trajectory:
@@ -370,98 +242,3 @@ def chatty(chunks: int = 1500) -> Trajectory:
         log.add(CellOutput(node=root, step=1, cell=1, stream="stdout", text=f"line {n}\n"))
     log.end_cell(root, 1, 1)
     return log
-
-
-def grown(nodes: int, *, seed: int = 7, leaves: int = 0, steps: int = 1, finished: bool = True) -> Trajectory:
-    """A tree of `nodes` recursive nodes, the deepest at 8, each of some steps, with errors here and there."""
-    rng = random.Random(seed)
-    log = Trajectory()
-    root = log.begin(f"Walk a tree of {nodes} nodes and report the longest path", limits={"max_nodes": nodes * 2})
-    growing, depth_of, steps_of = [root], {root: 0}, {root: 0}
-    while log.nodes < nodes:
-        parent = growing[rng.randrange(len(growing))]
-        width = min(rng.choice((1, 2, 3, 5, 8, 13)), nodes - log.nodes)
-        steps_of[parent] += 1
-        for child in _open_children(log, rng, parent, depth_of[parent] + 1, steps_of[parent], width):
-            depth_of[child], steps_of[child] = depth_of[parent] + 1, steps
-            for step in range(1, steps + 1):
-                _work(log, rng, child, step, leaves)
-            if depth_of[child] < 8:
-                growing.append(child)
-    if finished:
-        for node in range(log.nodes - 1, 0, -1):
-            log.add(NodeFinished(node=node, status="finished", answer=str(depth_of[node])))
-        log.finish(answer="The longest path has 8 nodes.")
-    return log
-
-
-WORK = (
-    "Read the section and list its claims",
-    "Find the date of the incident",
-    "Count the rows that match",
-    "Compare both versions and name the first difference",
-)
-
-
-def _open_children(
-    log: Trajectory, rng: random.Random, parent: int, depth: int, step: int, width: int
-) -> Iterator[int]:
-    code = f"replies = rlm_query_batched([task + part for part in parts[:{width}]])\nprint(len(replies))"
-    log.step(parent, step, f"I divide the work among {width}.\n\n```repl\n{code}\n```")
-    log.add(CellStarted(node=parent, step=step, cell=1, code=code))
-    opened = SubcallOpened(node=parent, step=step, cell=1, subcall="c1", kind="rlm", count=width, batch=width > 1)
-    log.add(opened)
-    for index in range(width):
-        yield log.node(
-            f"{rng.choice(WORK)} ({index + 1} of {width})",
-            parent=parent,
-            depth=depth,
-            step=step,
-            cell=1,
-            subcall="c1",
-            index=index,
-        )
-    log.add(SubcallClosed(node=parent, step=step, cell=1, subcall="c1"))
-    log.end_cell(parent, step, 1, f"{width}\n")
-    log.add(StepFinished(node=parent, step=step, status="finished"))
-
-
-def _work(log: Trajectory, rng: random.Random, node: int, step: int, leaves: int) -> None:
-    log.step(node, step, "```repl\nprint(len(context))\n```", MessageInfo("user", rng.choice(WORK)))
-    code = "print(len(context))"
-    log.add(CellStarted(node=node, step=step, cell=1, code=code))
-    log.add(CellOutput(node=node, step=step, cell=1, stream="stdout", text=f"{rng.randrange(10**6)}\n"))
-    if leaves:
-        log.leaves(node, step, 1, "c1", [f"part {n}" for n in range(leaves)], ["yes"] * leaves)
-    if rng.random() < 0.03:
-        error = ErrorInfo("IndexError", "list index out of range", detail=TRACEBACK)
-        log.end_cell(node, step, 1, status="error", error=error)
-    else:
-        log.end_cell(node, step, 1)
-    log.add(StepFinished(node=node, step=step, status="finished"))
-
-
-def fixtures() -> dict[str, Trajectory]:
-    return {
-        "tour": tour(),
-        "restarted_cell": restarted_cell(),
-        "limited": limited(),
-        "stopped": stopped(),
-        "failed": failed(),
-        "with_gaps": with_gaps(),
-        "compacted": compacted(),
-        "hostile": hostile(),
-        "chatty": chatty(),
-        "grown": grown(60, leaves=3),
-    }
-
-
-def main() -> None:
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    for name, log in fixtures().items():
-        text = "".join(line + "\n" for line in log.lines())
-        (FOLDER / f"{name}.jsonl").write_text(text)
-
-
-if __name__ == "__main__":
-    main()
