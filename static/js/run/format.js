@@ -17,16 +17,13 @@ export function short(n) {
   return `${(n / 1e12).toPrecision(3)} T`;
 }
 
+/** Decimal units, as in runs/templatetags/quantities.py. */
 export function bytes(n) {
-  if (n < 1024) return `${n} B`;
-  for (const [unit, size] of [
-    ["KB", 1024],
-    ["MB", 1024 ** 2],
-    ["GB", 1024 ** 3],
-  ]) {
-    if (n < size * 1000 || unit === "GB") return `${Number((n / size).toPrecision(3))} ${unit}`;
-  }
-  return "";
+  const units = ["B", "KB", "MB", "GB", "TB"];
+  let value = n;
+  let unit = 0;
+  for (; value >= 999.5 && unit < units.length - 1; unit++) value /= 1000;
+  return `${unit === 0 || value >= 99.95 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
 
 export function duration(ms) {
