@@ -176,6 +176,9 @@ class StepCells:
 
     def _attach(self) -> None:
         state = self._box.attach()
+        for note in self._box.notes:
+            self._log(note, "info")
+        self._box.notes.clear()
         for subcall in state.outstanding:
             if self._running is not None and subcall.cell == self._running.name:
                 said = self._take_subcall(subcall)
@@ -254,8 +257,10 @@ class StepCells:
         if self._running is not None and not self._running.interrupted and self._open_prompts <= 0:
             self._running.deadline = time.monotonic() + self._running.command.timeout_s + GRACE_S
 
-    def _log(self, message: str) -> None:
-        self.events.append(Log(level="warning", message=message, node=self._run.node.number, step=self._step_number))
+    def _log(self, message: str, level: str = "warning") -> None:
+        self.events.append(
+            Log(level=level, message=scrub(message)[:500], node=self._run.node.number, step=self._step_number)
+        )
 
 
 def _safe(part: PartT) -> PartT:

@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from threading import Lock
 from typing import Literal, TypeVar
 from uuid import uuid4
 
@@ -37,6 +38,7 @@ ATTACH_TIMEOUT_S = 30.0
 ContextKind = Literal["text", "json", "bytes"]
 _KINDS: dict[str, ContextKind] = {"text": "text", "json": "json", "bytes": "bytes"}
 _SUFFIXES: dict[ContextKind, str] = {"text": "txt", "json": "json", "bytes": "bin"}
+Frames = SimpleQueue[RunnerFrame | SandboxError]
 T = TypeVar("T")
 
 
@@ -48,7 +50,10 @@ class NodeBox:
         self.config = config
         self.seen_seq = node.runner_seq
         """Newest frame that was fed to the engine; it is acknowledged once it is committed."""
+        self.notes: list[str] = []
+        """What the runner said of the contexts it loaded; for the session's log."""
         self._put = put
+        self._delivering = Lock()
         self._creating: Future[tuple[Sandbox, SandboxInfo]] | None = None
         self._sandbox: Sandbox | None = None
         self._opened_at: float | None = None
@@ -85,10 +90,11 @@ class NodeBox:
         """Become the runner's host and set the REPL up if nobody has. Raises `NotFound` when the sandbox is gone."""
         if self._sandbox is None:
             self._sandbox = sandbox_services.reconnect(self.node.sandbox_ref)
-        self.link = RunnerLink(self._sandbox, self._deliver, self._deliver)
-        state = self.link.attach(self.seen_seq, timeout_s=ATTACH_TIMEOUT_S)
-        if not state.setup:
-            self._set_up(self._sandbox, self.link)
+        with self.diverted() as frames:
+            self.link = RunnerLink(self._sandbox, self._deliver, self._deliver)
+            state = self.link.attach(self.seen_seq, timeout_s=ATTACH_TIMEOUT_S)
+            if not state.setup:
+                self._set_up(self._sandbox, self.link, frames)
         return state
 
     def acknowledge(self) -> None:
@@ -116,13 +122,18 @@ class NodeBox:
             sandbox_services.terminate([self.node.sandbox_ref])
 
     @contextmanager
-    def diverted(self, put: Callable[[RunnerFrame | SandboxError], None]) -> Iterator[None]:
-        """Send frames elsewhere for a while."""
-        original, self._put = self._put, put
+    def diverted(self) -> Iterator[Frames]:
+        """Frames and losses go to a queue of their own for a while; what is left in it afterwards goes its usual way."""
+        frames: Frames = SimpleQueue()
+        with self._delivering:
+            original, self._put = self._put, frames.put
         try:
-            yield
+            yield frames
         finally:
-            self._put = original
+            with self._delivering:
+                while not frames.empty():
+                    original(frames.get())
+                self._put = original
 
     def close(self) -> None:
         """Let go of the channel; the sandbox stays."""
@@ -131,29 +142,29 @@ class NodeBox:
             self.link = None
 
     def _deliver(self, signal: RunnerFrame | SandboxError) -> None:
-        self._put(signal)
+        with self._delivering:
+            self._put(signal)
 
-    def _set_up(self, sandbox: Sandbox, link: RunnerLink) -> None:
+    def _set_up(self, sandbox: Sandbox, link: RunnerLink, frames: Frames) -> None:
         path, kind = self._upload_context(sandbox)
         tools = [
             Tool(name=tool.name, source=tool.source, value=_raw(tool.value), description=tool.description)
             for tool in self.config.tools
         ]
-        frames: SimpleQueue[RunnerFrame | SandboxError] = SimpleQueue()
-        with self.diverted(frames.put):
-            link.setup(
-                Setup(
-                    id="setup",
-                    contexts=[ContextFile(path, kind)],
-                    tools=tools,
-                    max_output_bytes=self.config.limits.cell_output_bytes,
-                )
+        link.setup(
+            Setup(
+                id="setup",
+                contexts=[ContextFile(path, kind)],
+                tools=tools,
+                max_output_bytes=self.config.limits.cell_output_bytes,
             )
-            done = self._await_setup(frames)
+        )
+        done = self._await_setup(frames)
+        self.notes += done.notes
         if done.error is not None:
             raise ContextRefused(f"{done.error.type}: {done.error.message}")
 
-    def _await_setup(self, frames: SimpleQueue[RunnerFrame | SandboxError]) -> SetupDone:
+    def _await_setup(self, frames: Frames) -> SetupDone:
         while True:
             try:
                 frame = frames.get(timeout=SETUP_TIMEOUT_S)

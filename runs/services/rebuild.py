@@ -6,7 +6,7 @@ deterministic ends in the same state; code that asks something it did not ask be
 
 from __future__ import annotations
 
-from queue import Empty, SimpleQueue
+from queue import Empty
 
 from runs.engine.io import CallKey
 from runs.engine.state import step_state
@@ -15,7 +15,7 @@ from runs.services.children import endings
 from runs.services.nodebox import NodeBox
 from runs.services.noderun import NodeRun
 from sandboxes.errors import SandboxError, StreamLost
-from sandboxes.frames import Finished, RunnerFrame, SubCall
+from sandboxes.frames import Finished, SubCall
 
 REBUILD_CELL_TIMEOUT_S = 600.0
 
@@ -55,10 +55,9 @@ def _run_again(
     code: str,
     answers: dict[CallKey, tuple[str | None, str | None]],
 ) -> None:
-    frames: SimpleQueue[RunnerFrame | SandboxError] = SimpleQueue()
     link = box.link
     assert link is not None
-    with box.diverted(frames.put):
+    with box.diverted() as frames:
         link.execute(name, code, REBUILD_CELL_TIMEOUT_S)
         while True:
             try:

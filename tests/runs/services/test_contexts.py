@@ -131,7 +131,8 @@ def test_a_context_above_the_limit_is_refused_while_it_comes(actor: Actor, team:
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"), [("../../etc/passwd", "passwd"), ("C:\\Users\\me\\notes.txt", "notes.txt"), ("a\x00b\n", "a␀b"), ("", "context")]
+    ("given", "kept"),
+    [("../../etc/passwd", "passwd"), ("C:\\Users\\me\\notes.txt", "notes.txt"), ("a\x00b\n", "a␀b"), ("", "context")],
 )
 def test_a_name_from_elsewhere_is_only_a_name(actor: Actor, team: Team, given: str, kept: str) -> None:
     assert take(actor, team, b"x", name=given).name == kept
@@ -215,7 +216,8 @@ def test_an_allowed_address_is_fetched(actor: Actor, team: Team, settings: Any, 
 
 
 @pytest.mark.parametrize(
-    ("path", "message"), [("/away", "redirect"), ("/no", "status 404"), ("/long", "more than 100,000 bytes"), ("/#x", "fragment")]
+    ("path", "message"),
+    [("/away", "redirect"), ("/no", "status 404"), ("/long", "more than 100,000 bytes"), ("/#x", "fragment")],
 )
 def test_addresses_that_do_not_give_one_file_are_refused(
     actor: Actor, team: Team, settings: Any, server: str, path: str, message: str
