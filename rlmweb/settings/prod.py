@@ -20,7 +20,7 @@ if not SECRET_KEYS_AT_REST:
 
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "rlmweb.staticfiles.HashedModulesStorage"},
 }
 # TLS ends at a proxy that must set this header itself and drop what the client sent.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
