@@ -6,9 +6,11 @@ import zlib
 from collections.abc import AsyncIterator
 from uuid import UUID
 
+from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from runs.access import session_for
@@ -27,6 +29,8 @@ class BadNumber(ValueError):
     """A query parameter is not a number, or out of range."""
 
 
+@never_cache
+@login_required
 @require_safe
 def session(request: HttpRequest, uuid: UUID) -> HttpResponse:
     shown = session_for(request.user, uuid)

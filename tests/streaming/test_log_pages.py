@@ -191,6 +191,12 @@ def test_the_page_of_a_hostile_session_holds_no_markup_of_it(client: Client, res
     assert evil not in client.get(f"/sessions/{session.uuid}/").content.decode()
 
 
+def test_who_is_not_signed_in_is_asked_to_and_comes_back(client: Client, session: Session) -> None:
+    response = client.get(f"/sessions/{session.uuid}/")
+    assert response.status_code == 302
+    assert response["Location"].endswith(f"?next=/sessions/{session.uuid}/")
+
+
 def test_a_stranger_and_a_wrong_address_get_the_same_answer(client: Client, session: Session) -> None:
     client.force_login(make_user(make_team()))
     for uuid in (session.uuid, UNKNOWN):

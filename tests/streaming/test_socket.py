@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 from channels.layers import channel_layers, get_channel_layer
+from channels.security.websocket import AllowedHostsOriginValidator, OriginValidator
 from django.contrib.auth import get_user_model
+from django.contrib.sessions.models import Session as Login
+from django.db import OperationalError
 
+from rlmweb import asgi
 from rlmweb.teams.models import Membership
 from runs.events.types import CellOutput, Log
 from runs.models import Session
@@ -31,11 +35,7 @@ def researcher() -> Any:
 
 @pytest.fixture
 def session(researcher: Any) -> Session:
-    return make_session(researcher.memberships.get().team if hasattr(researcher, "memberships") else _team(researcher))
-
-
-def _team(user: Any) -> Any:
-    return Membership.objects.get(user=user).team
+    return make_session(Membership.objects.get(user=researcher).team)
 
 
 @pytest.fixture(autouse=True)
@@ -139,6 +139,66 @@ async def test_the_bell_is_heard_long_before_the_next_look(
         await socket.hear_until("caught_up")
         await commit(session, output("ding"))
         assert (await socket.hear_events(1))[0]["text"] == "ding"
+
+
+class NoBroker:
+    """A channel layer whose server is away."""
+
+    async def new_channel(self) -> str:
+        raise ConnectionError("the broker is away")
+
+
+async def test_without_a_broker_events_come_all_the_same(
+    session: Session, researcher: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hubs, "POLL_S", 0.2)
+    monkeypatch.setattr(hubs, "get_channel_layer", NoBroker)
+    async with open_socket(session, researcher) as socket:
+        await socket.say(type="resume", after=0)
+        await socket.hear_until("caught_up")
+        await commit(session, output("unheard"))
+        assert (await socket.hear_events(1))[0]["text"] == "unheard"
+
+
+async def test_a_record_that_is_away_for_a_moment_delays_live_events(
+    session: Session, researcher: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hubs, "RETRY_S", 0.05)
+    async with open_socket(session, researcher) as socket:
+        await socket.say(type="resume", after=0)
+        await socket.hear_until("caught_up")
+        failures = fail_reads(monkeypatch, times=3, bounded=False)
+        await commit(session, output("late but here"))
+        assert (await socket.hear_events(1))[0]["text"] == "late but here"
+    assert len(failures) == 3
+
+
+async def test_a_record_that_is_away_while_catching_up_sends_the_client_away_for_a_while(
+    session: Session, researcher: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await commit(session, output("one"))
+    # A client that catches up reads up to where the hub is; the hub itself reads without a bound.
+    fail_reads(monkeypatch, times=1, bounded=True)
+    async with open_socket(session, researcher) as socket:
+        await socket.say(type="resume", after=0)
+        with pytest.raises(Closed) as closed:
+            await socket.hear_until("never")
+    assert closed.value.code == 4503
+
+
+def fail_reads(monkeypatch: pytest.MonkeyPatch, *, times: int, bounded: bool) -> list[int]:
+    """Let the next reads of the log fail; returns a list that grows with each failure."""
+    failures: list[int] = []
+    real = hubs.read_lines
+
+    def read(session_pk: int, after: int, **bounds: Any) -> Any:
+        if len(failures) < times and ("upto" in bounds) == bounded:
+            failures.append(after)
+            raise OperationalError("the database is away")
+        return real(session_pk, after, **bounds)
+
+    monkeypatch.setattr(hubs, "read_lines", read)
+    return failures
 
 
 async def test_a_forged_bell_brings_no_event(session: Session, researcher: Any) -> None:
@@ -270,8 +330,6 @@ async def deactivate(user: Any) -> None:
 
 
 async def sign_out(user: Any) -> None:
-    from django.contrib.sessions.models import Session as Login
-
     await in_thread(lambda: Login.objects.all().delete())
 
 
@@ -306,10 +364,6 @@ async def test_withdrawn_access_ends_a_quiet_stream_with_the_next_heartbeat(
 async def test_a_page_of_another_site_gets_no_socket(
     session: Session, researcher: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from channels.security.websocket import AllowedHostsOriginValidator, OriginValidator
-
-    from rlmweb import asgi
-
     assert isinstance(asgi.websockets, OriginValidator)
     monkeypatch.setattr("django.conf.settings.ALLOWED_HOSTS", ["localhost"])
     strict = AllowedHostsOriginValidator(asgi.websockets.application)
