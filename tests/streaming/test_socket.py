@@ -14,6 +14,7 @@ from django.db import OperationalError
 
 from rlmweb import asgi
 from rlmweb.teams.models import Membership
+from runs.events.read import read_lines
 from runs.events.types import CellOutput, Log
 from runs.models import Session
 from runs.stream import hub as hubs
@@ -189,7 +190,7 @@ async def test_a_record_that_is_away_while_catching_up_sends_the_client_away_for
 def fail_reads(monkeypatch: pytest.MonkeyPatch, *, times: int, bounded: bool) -> list[int]:
     """Let the next reads of the log fail; returns a list that grows with each failure."""
     failures: list[int] = []
-    real = hubs.read_lines
+    real = read_lines
 
     def read(session_pk: int, after: int, **bounds: Any) -> Any:
         if len(failures) < times and ("upto" in bounds) == bounded:
