@@ -1,0 +1,114 @@
+"""Admin pages of the runs room: to find and to read. Sessions are started and stopped by services, events never change."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from rlmweb.teams.readonly import ReadOnlyAdmin
+from runs.models import (
+    Blob,
+    BlobUse,
+    Context,
+    Event,
+    LmCall,
+    LmCredential,
+    Node,
+    NodeMessage,
+    OutboxMessage,
+    Session,
+    SessionMeter,
+    Step,
+)
+
+
+@admin.register(Session)
+class SessionAdmin(ReadOnlyAdmin):
+    list_display = ("title", "status", "team", "created_by", "created_at", "finished_at", "uuid")
+    list_filter = ("status", "team")
+    search_fields = ("uuid", "title", "question")
+    list_select_related = ("team", "created_by")
+    date_hierarchy = "created_at"
+
+
+@admin.register(SessionMeter)
+class SessionMeterAdmin(ReadOnlyAdmin):
+    list_display = ("session", "last_seq", "nodes", "steps", "lm_calls", "lm_calls_reserved", "cost_micro_usd")
+    search_fields = ("session__uuid",)
+    list_select_related = ("session",)
+
+
+@admin.register(Node)
+class NodeAdmin(ReadOnlyAdmin):
+    list_display = ("number", "session", "depth", "status", "created_at", "finished_at")
+    list_filter = ("status", "depth")
+    search_fields = ("uuid", "session__uuid")
+    list_select_related = ("session",)
+    raw_id_fields = ("session", "parent", "parent_step")
+
+
+@admin.register(NodeMessage)
+class NodeMessageAdmin(ReadOnlyAdmin):
+    list_display = ("node", "epoch", "position", "role", "step_number")
+    search_fields = ("node__uuid",)
+    list_select_related = ("node",)
+
+
+@admin.register(Step)
+class StepAdmin(ReadOnlyAdmin):
+    list_display = ("number", "node", "session", "status", "attempt", "crashes", "worker", "lease_expires_at")
+    list_filter = ("status",)
+    search_fields = ("uuid", "session__uuid", "worker")
+    list_select_related = ("node", "session")
+
+
+@admin.register(LmCall)
+class LmCallAdmin(ReadOnlyAdmin):
+    list_display = ("number", "session", "kind", "model", "status", "input_tokens", "output_tokens", "cost_micro_usd")
+    list_filter = ("status", "kind", "maybe_repeated")
+    search_fields = ("session__uuid", "model")
+    list_select_related = ("session",)
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnlyAdmin):
+    list_display = ("session", "seq", "type", "node", "at_ms")
+    search_fields = ("=session__uuid",)
+    list_select_related = ("session",)
+    ordering = ("-id",)
+
+
+@admin.register(Context)
+class ContextAdmin(ReadOnlyAdmin):
+    list_display = ("name", "kind", "size_bytes", "source", "team", "created_by", "created_at")
+    list_filter = ("kind", "source")
+    search_fields = ("uuid", "name", "sha256")
+    list_select_related = ("team", "created_by")
+
+
+@admin.register(LmCredential)
+class LmCredentialAdmin(ReadOnlyAdmin):
+    """Keys are entered on the team's own page, where they are encrypted; here they can be seen to exist."""
+
+    list_display = ("name", "api", "base_url", "key_hint", "team", "created_at")
+    list_filter = ("api",)
+    search_fields = ("name", "base_url")
+    list_select_related = ("team",)
+    exclude = ("key_encrypted",)
+
+
+@admin.register(Blob)
+class BlobAdmin(ReadOnlyAdmin):
+    list_display = ("sha256", "size_bytes", "stored_bytes", "created_at")
+    search_fields = ("sha256",)
+
+
+@admin.register(BlobUse)
+class BlobUseAdmin(ReadOnlyAdmin):
+    list_display = ("sha256", "session")
+    search_fields = ("sha256", "session__uuid")
+    list_select_related = ("session",)
+
+
+@admin.register(OutboxMessage)
+class OutboxMessageAdmin(ReadOnlyAdmin):
+    list_display = ("task", "args", "created_at")
