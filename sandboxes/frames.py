@@ -241,7 +241,8 @@ _encoder = msgspec.json.Encoder()
 
 def decode_runner_frame(line: bytes) -> RunnerFrame:
     """Decode and validate one line from a runner. Raises `msgspec.DecodeError` or `msgspec.ValidationError`."""
-    return _decoder.decode(line)
+    frame: RunnerFrame = _decoder.decode(line)
+    return frame
 
 
 def encode_host_frame(frame: HostFrame) -> bytes:
