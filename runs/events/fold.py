@@ -261,11 +261,15 @@ def _lm_finished(tree: Tree, event: types.LmFinished) -> None:
 def _lm_failed(tree: Tree, event: types.LmFailed) -> None:
     node = _node(tree, event.node)
     _count(tree, node, "lm_calls", 1)
-    _count(tree, node, "lm_calls_failed", 1)
-    _count(tree, node, "errors", 1)
+    # A call that was out when somebody stopped its node is no error of anybody.
+    abandoned = event.error.type == "Abandoned"
+    if not abandoned:
+        _count(tree, node, "lm_calls_failed", 1)
+        _count(tree, node, "errors", 1)
     call = tree.calls.get(event.call)
     if call is not None:
-        call.status, call.error, call.attempts = "failed", event.error, event.attempts
+        call.status = "abandoned" if abandoned else "failed"
+        call.error, call.attempts = event.error, event.attempts
         call.duration_ms, call.finished_at = event.duration_ms, tree.at
 
 

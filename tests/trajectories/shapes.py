@@ -153,10 +153,13 @@ def stopped() -> Trajectory:
         for index, name in enumerate(("left", "right"))
     ]
     log.add(StepWaiting(node=root, step=1, children=2))
+    out = []
     for node in (left, right):
         log.add(StepStarted(node=node, step=1, messages=[MessageInfo("user", "go")]))
-        log.call(node, 1, kind="turn")
+        out.append(log.call(node, 1, kind="turn"))
     log.add(SessionStopRequested(node=left, by="ada"))
+    cut_off = ErrorInfo("Abandoned", "the call was out when its node ended; what it cost is not known")
+    log.add(LmFailed(node=left, call=out[0], error=cut_off))
     log.add(StepFinished(node=left, step=1, status="stopped"))
     log.add(NodeFinished(node=left, status="stopped"))
     log.add(SessionStopRequested(by="ada"))

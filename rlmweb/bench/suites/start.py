@@ -146,7 +146,8 @@ def _printed_address(process: subprocess.Popen[str]) -> str:
 
 def _answers(address: str) -> bool:
     try:
-        with urllib.request.urlopen(address, timeout=30) as response:  # noqa: S310
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        with browser.open(address, timeout=30) as response:
             return int(response.status) == 200
     except urllib.error.HTTPError as error:
         raise CannotMeasure(f"the first page answered {error.code}") from error

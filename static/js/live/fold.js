@@ -296,11 +296,15 @@ function lmFinished(tree, event) {
 function lmFailed(tree, event) {
   const node = nodeOf(tree, event.node);
   count(tree, node, "lm_calls", 1);
-  count(tree, node, "lm_calls_failed", 1);
-  count(tree, node, "errors", 1);
+  // A call that was out when somebody stopped its node is no error of anybody.
+  const abandoned = event.error.type === "Abandoned";
+  if (!abandoned) {
+    count(tree, node, "lm_calls_failed", 1);
+    count(tree, node, "errors", 1);
+  }
   const call = callOf(tree, event.call);
   if (call === undefined) return;
-  call.status = "failed";
+  call.status = abandoned ? "abandoned" : "failed";
   call.error = event.error;
   call.attempts = event.attempts ?? 1;
   call.duration_ms = event.duration_ms ?? 0;
