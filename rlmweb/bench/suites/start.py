@@ -50,7 +50,9 @@ def start(bench: Bench) -> None:
         environment = _clean_environment(Path(folder))
         with _up(clone, environment, "--no-model") as (_, seconds):
             bench.record(FIRST, seconds, note="empty package caches; installs everything")
-            wait_until("quiet", _after(QUIET_S), QUIET_S + 5)
+            client = _client(clone)
+            wait_until("the first session", lambda: client.rows("SELECT 1 FROM runs_session"), 120)
+            wait_until("its end", lambda: not client.rows("SELECT 1 FROM runs_session WHERE status = 'running'"), 120)
         with _up(clone, environment, "--no-model") as (process, seconds):
             bench.record(SECOND, seconds)
             wait_until("quiet", _after(QUIET_S), QUIET_S + 5)
@@ -67,12 +69,16 @@ def _first_answer_s(clone: Path, environment: dict[str, str]) -> float:
     shutil.rmtree(clone / ".data")
     with _up(clone, environment):
         began = time.monotonic()
-        published = json.loads((clone / ".data" / "run" / "environment.json").read_text())
-        variables = published["environment"]
-        client = Outside(published["address"], variables["RLMWEB_OPEN_TOKEN"], variables["DATABASE_URL"])
+        client = _client(clone)
         wait_until("a session by the embedded model", lambda: _real_sessions(client), 120)
         client.wait_for([_real_sessions(client)[0]], 180)
         return time.monotonic() - began
+
+
+def _client(clone: Path) -> Outside:
+    published = json.loads((clone / ".data" / "run" / "environment.json").read_text())
+    variables = published["environment"]
+    return Outside(published["address"], variables["RLMWEB_OPEN_TOKEN"], variables["DATABASE_URL"])
 
 
 def _real_sessions(client: Outside) -> list[str]:
