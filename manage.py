@@ -37,16 +37,16 @@ def django(arguments: list[str]) -> int:
 
     from django.core.management import execute_from_command_line
 
-    from rlmweb.boot.attach import data_services
+    from rlmweb.boot.attach import NothingRuns, data_services
     from rlmweb.boot.children import ChildFailed
     from rlmweb.boot.embedded import EmbeddedError
     from rlmweb.boot.installation import AlreadyRunning
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rlmweb.settings.dev")
     try:
-        with data_services(arguments[0] if arguments else "help"):
+        with data_services("help" if not arguments or "--help" in arguments else arguments[0]):
             execute_from_command_line(["manage.py", *arguments])
-    except (AlreadyRunning, ChildFailed, EmbeddedError) as error:
+    except (AlreadyRunning, ChildFailed, EmbeddedError, NothingRuns) as error:
         print(f"rlmweb: {error}", file=sys.stderr)
         return 1
     return 0

@@ -14,6 +14,12 @@ from rlmweb.boot.paths import data_dir
 READY_TIMEOUT_S = 60.0
 # They read no data, or (in containers) are run before there is any.
 WITHOUT_SERVICES = frozenset({"help", "check", "collectstatic", "diffsettings", "startapp", "version"})
+# They wait for what a worker does, and only `up` has workers.
+WITH_WORKERS = frozenset({"run_session"})
+
+
+class NothingRuns(RuntimeError):
+    """The command needs a running `up`; the message says on which data folder there is none."""
 
 
 @contextlib.contextmanager
@@ -29,6 +35,10 @@ def data_services(command: str) -> Iterator[None]:
         os.environ.update({name: value for name, value in published.items() if name not in os.environ})
         yield
         return
+    if command in WITH_WORKERS:
+        raise NothingRuns(
+            f"nothing runs on {place.data_dir}. Start it first, in another terminal: python3 manage.py up"
+        )
     with _own_services(place, command):
         yield
 
