@@ -20,6 +20,8 @@ SERVICE_TIMEOUT_S = 60.0
 WEB_TIMEOUT_S = 120.0
 WORKER_THREADS = 8
 SMALL_WORKER_THREADS = 2
+# One person starts one session at a time, and each that waits costs 9 MB; a cold one takes 26 ms.
+WARM_SANDBOXES = 1
 PORT_HELP = "port of the web pages (default: 8000; 0 takes any free one)"
 SMALL_HELP = "use less memory: no model, two worker threads, no warm sandboxes"
 
@@ -76,7 +78,7 @@ def start(supervisor: Supervisor, place: Installation, listener: socket.socket, 
     supervisor.progress.say(f"Ready: {opening}")
     threads = SMALL_WORKER_THREADS if options.small else WORKER_THREADS
     supervisor.start(processes.worker_child(place, environment, threads))
-    supervisor.start(processes.sandboxes_child(place, environment, 0 if options.small else None))
+    supervisor.start(processes.sandboxes_child(place, environment, 0 if options.small else WARM_SANDBOXES))
     if not (options.no_model or options.small):
         supervisor.start(processes.model_child(place, environment))
     model = not (options.no_model or options.small)
