@@ -48,8 +48,12 @@ class Outside:
         request = urllib.request.Request(f"{self.address}/api/v1{path}", data=data, method=method)  # noqa: S310
         request.add_header("Authorization", f"Bearer {self.token}")
         request.add_header("Content-Type", "application/json")
-        with urllib.request.urlopen(request, timeout=timeout_s) as response:  # noqa: S310
-            text = response.read()
+        try:
+            with urllib.request.urlopen(request, timeout=timeout_s) as response:  # noqa: S310
+                text = response.read()
+        except urllib.error.HTTPError as error:
+            error.add_note(error.read().decode("utf-8", "replace")[:2000])
+            raise
         return json.loads(text) if text else None
 
     def patiently(self, method: str, path: str, body: object = None, *, timeout_s: float = 60) -> Any:
