@@ -79,10 +79,13 @@ class StepRun:
 
     def _next_inputs(self) -> list[Input]:
         """What is there, or else what the sandbox says next; in a paranoid run one at a time."""
-        if not self._pending and self._cell:
-            for frame in self.tree.repl_of(self.node).frames(self._fetched_seq):
-                self._fetched_seq = frame.seq
-                self._pending.append(RunnerSaid(frame))
+        while not self._pending and self._cell:
+            frames = self.tree.repl_of(self.node).frames(self._fetched_seq)
+            if not frames:
+                break
+            self._fetched_seq = frames[-1].seq
+            # A cell that is over may be reported again, when a machine before this one had it run again.
+            self._pending.extend(RunnerSaid(frame) for frame in frames if frame.cell == self._cell)
         most = 1 if self.tree.paranoid else len(self._pending)
         inputs = [self._pending.popleft() for _ in range(min(most, len(self._pending)))]
         for taken in inputs:

@@ -68,7 +68,9 @@ def test_a_context_is_seen_like_a_session(cast: Cast, name: str) -> None:
 
 @pytest.mark.parametrize("name", EVERYBODY)
 def test_keys_are_used_by_researchers_and_deleted_by_leads(cast: Cast, name: str) -> None:
-    credential = LmCredential.objects.create(team=cast.team, name="key", api="openai", key_encrypted=b"", key_hint="...")
+    credential = LmCredential.objects.create(
+        team=cast.team, name="key", api="openai", key_encrypted=b"", key_hint="..."
+    )
     user, keepers = cast.people[name], ("lead", "admin", "owner")
     assert allowed(credential_for, user, credential.uuid) == (name in STARTS and name != "stranger")
     assert allowed(credential_for, user, credential.uuid, "delete") == (name in keepers)

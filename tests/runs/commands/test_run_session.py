@@ -19,6 +19,7 @@ from runs.management.commands import run_session
 from runs.models import Session, Step
 from runs.services.execution import execute_step
 from runs.services.first_session import start_first_session
+from runs.services.sessions import start_session
 from tests.cast import make_cast
 from tests.factories import make_team, make_user
 
@@ -107,7 +108,7 @@ def test_ctrl_c_stops_the_session(
     context: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a worker: nothing would ever end it but the stop."""
-    started = run_session.start_session
+    started = start_session
 
     def start_and_interrupt(**arguments: Any) -> Session:
         session = started(**arguments)

@@ -118,7 +118,8 @@ def test_a_failed_turn_of_the_root_fails_the_session() -> None:
 
     result = run(model)
     assert result.status == "failed"
-    assert result.error is not None and result.error.message == "wrong key"
+    assert result.error is not None
+    assert result.error.message == "wrong key"
 
 
 def test_a_limit_of_the_tree_reached_in_a_child_ends_the_session_with_the_root_s_draft() -> None:
@@ -200,7 +201,7 @@ def scripted(turns: list[str], faults: int) -> Callable[[Asked], str]:
     context_window_tokens=st.sampled_from([1_000, 128_000]),
 )
 def test_a_machine_lost_after_every_input_makes_no_difference(
-    turns: list[str], faults: int, max_depth: int, **limits: int
+    turns: list[str], faults: int, max_depth: int, **limits: Any
 ) -> None:
     model = scripted(turns, faults)
     settled = run(model, max_depth=max_depth, max_nodes=25, **limits)
