@@ -1,1 +1,1 @@
-"""The REST API, version 1. Its OpenAPI document is at `/api/v1/openapi.json`, its pages at `/api/v1/docs`."""
+"""The REST API, version 1. Its OpenAPI document is at `/api/v1/openapi.json`, its page at `/docs/api/`."""

@@ -17,7 +17,7 @@ from runs.uploads import UploadError, WrongOffset
 
 MAX_MESSAGE_CHARS = 2_000
 
-api = NinjaAPI(title="rlmweb", version="1", urls_namespace="api", auth=AUTH, docs_url=None)
+api = NinjaAPI(title="rlmweb", version="1", urls_namespace="runs:api", auth=AUTH, docs_url=None)
 api.add_router("/contexts", contexts.router)
 api.add_router("/sessions", sessions.router)
 api.add_router("", installation.router)

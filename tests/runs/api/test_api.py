@@ -81,6 +81,12 @@ def test_every_operation_asks_who_calls() -> None:
     assert tried >= 18
 
 
+def test_the_description_of_the_api_is_served_and_names_the_addresses_as_they_are() -> None:
+    response = Client().get("/api/v1/openapi.json")
+    assert response.status_code == 200
+    assert "/api/v1/sessions/{uuid}/stop" in response.json()["paths"]
+
+
 def test_the_printed_token_of_a_single_user_installation_is_a_token(settings: Any) -> None:
     settings.SINGLE_USER, settings.OPEN_TOKEN = True, "printed"
     assert Client().get("/api/v1/sessions", headers={"Authorization": "Bearer printed"}).status_code == 200
