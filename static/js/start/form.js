@@ -22,6 +22,7 @@ function showSource() {
   for (const section of form.querySelectorAll("[data-source]")) {
     section.hidden = !section.dataset.source.split(" ").includes(source());
   }
+  chosen.hidden = contextSource !== "" && contextSource !== source();
 }
 
 function showModelNames() {
@@ -57,6 +58,7 @@ async function send(blob, name) {
   say("");
   box.hidden = false;
   const since = performance.now();
+  const from = source();
   const onProgress = (bytes) => showProgress(bytes, blob.size, since);
   onProgress(0);
   try {
@@ -68,8 +70,9 @@ async function send(blob, name) {
       onProgress,
     });
     form.elements.context.value = uuid;
-    contextSource = source();
+    contextSource = from;
     await showContext(uuid);
+    showSource();
     return true;
   } catch (error) {
     if (running === current) say(error.message);
