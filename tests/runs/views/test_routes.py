@@ -70,7 +70,7 @@ def test_what_starts_a_session_is_for_those_who_may(cast: Cast, route: str, name
 
 
 @pytest.mark.parametrize("route", OF_A_SESSION)
-@pytest.mark.parametrize("name", [*SIGNED_IN, "anonymous"])
+@pytest.mark.parametrize("name", SIGNED_IN)
 def test_a_session_is_for_its_team(cast: Cast, route: str, name: str) -> None:
     response = cast.client(name).get(reverse(f"runs:{route}", args=[cast.session.uuid]))
     assert response.status_code == (200 if name in SEES else 404)
@@ -86,8 +86,8 @@ def test_who_is_not_signed_in_is_asked_to(cast: Cast, route: str) -> None:
 
 
 def test_a_browser_is_asked_to_sign_in_where_others_are_told_there_is_nothing(cast: Cast) -> None:
-    address = reverse("runs:session", args=[cast.session.uuid])
-    for path in (address, reverse("runs:session", args=[uuid4()]), "/no/such/page"):
+    address = reverse("runs:context_preview", args=[uuid4()])
+    for path in (reverse("runs:session", args=[cast.session.uuid]), address, "/no/such/page"):
         response = cast.client("anonymous").get(path, headers={"Accept": "text/html"})
         assert response["Location"] == f"/login/?next={path}"
     assert cast.client("stranger").get(address, headers={"Accept": "text/html"}).status_code == 404
