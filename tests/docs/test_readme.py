@@ -29,7 +29,8 @@ def test_every_command_of_the_readme_is_there() -> None:
 
 
 def test_every_suite_of_the_readme_is_there() -> None:
-    rows = re.findall(r"^\| `([a-z]+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    measured = (ROOT / "README.md").read_text().split("<!-- bars -->")[1].split("<!-- /bars -->")[0]
+    rows = re.findall(r"^\| `([a-z]+)` \|", measured, re.MULTILINE)
     assert len(rows) >= 4
     assert set(rows) <= set(suite_names())
 
