@@ -95,7 +95,7 @@ async def _bounded(attempt: Attempt, number: int, timeout_s: float) -> LmReply:
         async with asyncio.timeout(timeout_s):
             return await attempt(number)
     except TimeoutError as error:
-        raise LmTimeout(f"The model did not answer within {timeout_s:.0f} s.") from error
+        raise LmTimeout(f"The model did not answer within {round(timeout_s, 1):g} s.") from error
 
 
 def retry_after_s(headers: Mapping[str, str], *, now: Callable[[], float] = time.time) -> float | None:

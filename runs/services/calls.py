@@ -280,5 +280,10 @@ def _prompt_text(ask: Ask) -> str:
 def _error_info(error: BaseException | None) -> ErrorInfo:
     if error is None:
         return ErrorInfo("Cancelled", "the call was cancelled")
-    retryable = error.retryable if isinstance(error, LmError) else False
-    return ErrorInfo(type(error).__name__, scrub(str(error))[:1000], retryable=retryable)
+    message = scrub(str(error))[:1000]
+    if not isinstance(error, LmError):
+        return ErrorInfo(type(error).__name__, message)
+    if error.advice:
+        # The endpoint's own words may end in anything.
+        message = f"{message}{'' if message.endswith(('.', '!', '?')) else '.'} {error.advice}"
+    return ErrorInfo(type(error).__name__, message, retryable=error.retryable)

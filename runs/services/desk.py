@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from runs.engine.io import Ask, CallKey
 from runs.lm.base import LmReply, LmRequest, Message, ModelChoice, OnText, Sampling
 from runs.lm.errors import LmError
+from runs.lm.registry import builder
 from runs.services.config import ModelConfig, SessionConfig
 from runs.services.endpoints import Endpoint, endpoint_for
 from runs.services.limits import Reservation
@@ -88,6 +89,8 @@ class ModelDesk:
             depth=depth,
             extra={**model.extra, **ask.extra},
         )
+        # Importing a vendor's SDK takes seconds: not on the loop, where all other calls and sandboxes would wait for it.
+        builder(model.api)
         started = time.monotonic()
         on_text = (lambda text: self._put(Wrote(key, text))) if stream else None
         future = aio.submit(self._complete(model, request, on_text))
