@@ -1,0 +1,142 @@
+"""What acceptance tests do and look at from outside: sessions of any configuration, books, sandboxes, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+
+from rlmweb.bench.outside import log_faults, wait_until
+from rlmweb.bench.suites.steps import Client
+from rlmweb.boot.stack import Stack
+from sandboxes import aio
+from sandboxes.contract import SandboxInfo
+from sandboxes.providers.local import LocalProvider
+
+Plain = dict[str, Any]
+RESERVED = """
+SELECT m.lm_calls_reserved, m.tokens_reserved, m.cost_reserved_micro_usd
+FROM runs_sessionmeter m JOIN runs_session s ON s.id = m.session_id WHERE s.uuid::text = %s
+"""
+OPEN = """
+SELECT what, number, o.status FROM runs_session s, LATERAL (
+    SELECT 'node' AS what, number, status FROM runs_node WHERE session_id = s.id AND status = 'running'
+    UNION ALL SELECT 'step', number, status FROM runs_step
+        WHERE session_id = s.id AND status IN ('ready', 'running', 'waiting')
+    UNION ALL SELECT 'call', number, status FROM runs_lmcall WHERE session_id = s.id AND status = 'started'
+) o WHERE s.uuid::text = %s
+"""
+COUNT = """
+SELECT count(*) FROM runs_event e JOIN runs_session s ON s.id = e.session_id WHERE s.uuid::text = %s AND e.type = %s
+"""
+
+
+def cell(code: str) -> str:
+    """A reply with one cell."""
+    return f"```repl\n{code.strip()}\n```"
+
+
+def turn(step: int | None, code: str, **then: Any) -> Plain:
+    """A rule: the reply to a turn, of one step or of all."""
+    when = {"kind": "turn"} if step is None else {"kind": "turn", "step": step}
+    return {"when": when, "reply": cell(code), **then}
+
+
+def scripted(*rules: Plain, default: str = "(scripted)") -> Plain:
+    """A scripted model that follows `rules`."""
+    script = {"rules": list(rules), "default": {"reply": default}}
+    return {"api": "scripted", "model": "scripted:inline", "extra": {"script": script}}
+
+
+def at_endpoint(url: str, retry: Plain | None = None, *, api: str = "openai", **fields: Any) -> Plain:
+    """A model behind an HTTP endpoint."""
+    return {"api": api, "model": "m-1", "base_url": url, "extra": {"retry": retry or {}}, **fields}
+
+
+class Visitor(Client):
+    """A client of the stack under test."""
+
+    stack: Stack
+
+    @classmethod
+    def of(cls, stack: Stack) -> Visitor:
+        visitor = cls(stack.address, stack.token, stack.database_url)
+        object.__setattr__(visitor, "stack", stack)  # the base is frozen: its fields are what identifies it
+        return visitor
+
+    # Sessions -------------------------------------------------------------------------------------------------------
+
+    def store_key(self, name: str, *, base_url: str, key: str) -> str:
+        """Store a key of the team on the page for it, as a person does; gives its uuid."""
+        with httpx2.Client(base_url=self.address, follow_redirects=True, timeout=30) as browser:
+            browser.get(f"/open/{self.token}/").raise_for_status()
+            (team,) = self.rows("SELECT slug FROM teams_team ORDER BY id LIMIT 1")[0]
+            fields = {"team": team, "name": name, "api": "openai", "base_url": base_url, "key": key}
+            browser.get("/keys/").raise_for_status()
+            fields["csrfmiddlewaretoken"] = browser.cookies["rlmweb_csrf"]
+            browser.post("/keys/", data=fields).raise_for_status()
+        found = self.call("GET", "/models")["credentials"]
+        return next(str(credential["uuid"]) for credential in found if credential["name"] == name)
+
+    def context(self, text: str = "one\ntwo\nthree\n", **fields: Any) -> str:
+        return str(self.call("POST", "/contexts", {"text": text, **fields})["uuid"])
+
+    def begin(
+        self, root: Plain, *, sub: Plain | None = None, context: str = "", question: str = "?", **limits: Any
+    ) -> str:
+        config: Plain = {"root": root, "limits": limits} | ({"sub": sub} if sub else {})
+        body = {"question": question, "context": context or self.context(), "config": config}
+        return str(self.call("POST", "/sessions", body)["uuid"])
+
+    def session(self, uuid: str) -> Plain:
+        found: Plain = self.call("GET", f"/sessions/{uuid}")
+        return found
+
+    def ended(self, uuid: str, timeout_s: float = 60) -> Plain:
+        """The session once it is over, after a look at its log and books."""
+        self.wait_for([uuid], timeout_s)
+        assert self.faults(uuid) == []
+        return self.session(uuid)
+
+    def faults(self, uuid: str) -> list[str]:
+        """What a session that is over has left in disorder: its log, its reservations, its steps and calls."""
+        faults = log_faults(self.events(uuid))
+        (reserved,) = self.rows(RESERVED, uuid)
+        if any(reserved):
+            faults.append(f"calls, tokens and costs are still reserved: {reserved}")
+        return faults + [f"{what} {number} is still {status}" for what, number, status in self.rows(OPEN, uuid)]
+
+    def count(self, uuid: str, kind: str) -> int:
+        """How many events of `kind` there are so far."""
+        return int(self.rows(COUNT, uuid, kind)[0][0])
+
+    def wait_for_events(self, uuid: str, kind: str, least: int = 1, timeout_s: float = 30) -> None:
+        wait_until(f"{least} times {kind}", lambda: self.count(uuid, kind) >= least, timeout_s)
+
+    def goes_on(self) -> None:
+        """The next session is unharmed: it answers, in a sandbox of its own."""
+        uuid = self.begin(scripted(turn(None, "answer['content'] = len(context); answer['ready'] = True")))
+        assert self.ended(uuid, 30)["answer"] == "14"
+
+    # Processes ------------------------------------------------------------------------------------------------------
+
+    def sandboxes(self, labels: Mapping[str, str]) -> Sequence[SandboxInfo]:
+        """What the sandbox service itself says is there."""
+
+        async def ask() -> Sequence[SandboxInfo]:
+            provider = LocalProvider(Path(self.stack.environment["RLMWEB_LOCAL_SANDBOX_SOCKET"]), autostart=False)
+            try:
+                return await provider.list(labels)
+            finally:
+                await provider.close()
+
+        return aio.run(ask(), timeout_s=30)
+
+    def memory_mb(self, name: str) -> float:
+        """Resident memory of one process of the stack."""
+        pid = self.stack.children[name].pid
+        assert pid is not None
+        return float(psutil.Process(pid).memory_info().rss / 1e6)
