@@ -11,7 +11,13 @@ from django.core.management import get_commands
 from runs.bench.suite import suite_names
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ["README.md", "CHANGELOG.md", ".github/CONTRIBUTING.md", "rlmweb/docs/architecture.md"]
+DOCUMENTS = [
+    "README.md",
+    "CHANGELOG.md",
+    ".github/CONTRIBUTING.md",
+    "rlmweb/docs/architecture.md",
+    "rlmweb/docs/directory.md",
+]
 LINK = re.compile(r"\]\((?!https?:|#|/)([^)#]+)\)")
 
 
@@ -40,6 +46,14 @@ def test_every_path_of_the_architecture_note_is_there() -> None:
     paths = re.findall(r"`((?:runs|sandboxes|static|rlmweb|services|events)/[\w/.]+\.(?:py|js))`", text)
     assert len(paths) > 10
     assert [path for path in paths if not any((ROOT / base / path).exists() for base in (".", "runs"))] == []
+
+
+@pytest.mark.parametrize("name", ["rlmweb/docs/directory.md", ".github/CONTRIBUTING.md"])
+def test_every_folder_and_file_that_is_named_is_there(name: str) -> None:
+    rooms = r"(?:rlmweb|runs|sandboxes|templates|static|tests)/"
+    paths = re.findall(rf"`({rooms}[\w/.]*)`", (ROOT / name).read_text())
+    assert len(paths) >= 4
+    assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 def test_the_changelog_has_a_place_for_what_comes_next() -> None:
