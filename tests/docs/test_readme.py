@@ -3,35 +3,64 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 from django.core.management import get_commands
 
+from rlmweb.boot import up
 from runs.bench.suite import suite_names
+from runs.management.commands.run_session import Command as RunSession
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = [
-    "README.md",
-    "CHANGELOG.md",
-    ".github/CONTRIBUTING.md",
-    "rlmweb/docs/architecture.md",
-    "rlmweb/docs/directory.md",
-]
+MOST_PICTURE_BYTES = 250_000
+ROOMS = ("rlmweb", "runs", "sandboxes")
+PAGES = sorted(path for room in ROOMS for path in (ROOT / room / "docs").rglob("*.md"))
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / ".github/CONTRIBUTING.md", *PAGES]
 LINK = re.compile(r"\]\((?!https?:|#|/)([^)#]+)\)")
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_every_link_and_picture_is_there(name: str) -> None:
-    document = ROOT / name
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_and_picture_is_there(document: Path) -> None:
     missing = [target for target in LINK.findall(document.read_text()) if not (document.parent / target).exists()]
     assert missing == []
+
+
+def test_the_pictures_of_the_readme_are_small() -> None:
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (ROOT / "README.md").read_text())
+    assert len(pictures) >= 2
+    for name in pictures:
+        data = (ROOT / name).read_bytes()
+        assert data.startswith(b"\x89PNG")
+        assert len(data) < MOST_PICTURE_BYTES, name
 
 
 def test_every_command_of_the_readme_is_there() -> None:
     named = set(re.findall(r"manage\.py (\w+)", (ROOT / "README.md").read_text()))
     assert {"up", "test", "bench", "run_session"} <= named
     assert named - {"up", "test"} <= set(get_commands())
+
+
+@pytest.mark.parametrize("name", ["README.md", "templates/docs/guide.html"])
+def test_every_call_of_run_session_can_be_parsed(name: str) -> None:
+    parser = RunSession().create_parser("manage.py", "run_session")
+    calls = re.findall(r"manage\.py run_session (--[^\n<]+)", (ROOT / name).read_text())
+    assert len(calls) >= 2
+    for call in calls:
+        parser.parse_args(shlex.split(call))
+
+
+def test_every_option_that_the_readme_names_is_there() -> None:
+    options = {
+        name
+        for action in RunSession().create_parser("manage.py", "run_session")._actions
+        for name in action.option_strings
+    }
+    flags = set(re.findall(r"`(--[a-z-]+)`", (ROOT / "README.md").read_text()))
+    assert flags
+    for flag in flags - options:
+        up.parse([flag])
 
 
 def test_every_suite_of_the_readme_is_there() -> None:

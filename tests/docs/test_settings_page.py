@@ -11,7 +11,9 @@ VARIABLE = re.compile(r"\bRLMWEB_[A-Z0-9_]+\b")
 
 
 def used() -> set[str]:
+    """Variables that the code or the containers read."""
     files = [path for room in ("rlmweb", "runs", "sandboxes") for path in (ROOT_DIR / room).rglob("*.py")]
+    files.append(ROOT_DIR / "docker-compose.yml")
     return {name for path in files for name in VARIABLE.findall(path.read_text())}
 
 
@@ -22,3 +24,9 @@ def test_every_variable_in_the_code_is_described() -> None:
 
 def test_the_page_describes_no_variable_that_nothing_reads() -> None:
     assert set(VARIABLE.findall(PAGE.read_text())) - used() == set()
+
+
+def test_other_documents_name_no_variable_that_is_not_described() -> None:
+    described = set(VARIABLE.findall(PAGE.read_text()))
+    for name in ("README.md", ".docker/example.env", ".docker/Dockerfile", "templates/docs/guide.html"):
+        assert set(VARIABLE.findall((ROOT_DIR / name).read_text())) <= described, name
