@@ -18,13 +18,21 @@ MOST_PICTURE_BYTES = 250_000
 ROOMS = ("rlmweb", "runs", "sandboxes")
 PAGES = sorted(path for room in ROOMS for path in (ROOT / room / "docs").rglob("*.md"))
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / ".github/CONTRIBUTING.md", *PAGES]
-LINK = re.compile(r"\]\((?!https?:|#|/)([^)#]+)\)")
+LINK = re.compile(r"\]\((?!https?:|#|/)([^)#]+)(?:#([\w-]+))?\)")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_and_picture_is_there(document: Path) -> None:
-    missing = [target for target in LINK.findall(document.read_text()) if not (document.parent / target).exists()]
-    assert missing == []
+    for name, heading in LINK.findall(document.read_text()):
+        target = document.parent / name
+        assert target.exists(), name
+        assert not heading or heading in headings(target), f"{name}#{heading}"
+
+
+def headings(document: Path) -> set[str]:
+    """Names by which the headings of a page are linked."""
+    found = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", text).strip().lower().replace(" ", "-") for text in found}
 
 
 def test_the_pictures_of_the_readme_are_small() -> None:
