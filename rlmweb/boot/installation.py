@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,8 +46,8 @@ class Installation:
             raise AlreadyRunning(f"{self.data_dir} is in use already ({holder}).")
         self.lock.write(f"process {os.getpid()}, {what}")
 
-    def environment(self) -> dict[str, str]:
-        """The variables of the web and worker processes; whatever the user has set wins."""
+    def environment(self, outer: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The variables of the web and worker processes. What `outer` (the user's own environment) has set wins."""
         defaults = {
             "DJANGO_SETTINGS_MODULE": "rlmweb.settings.dev",
             "RLMWEB_DATA_DIR": str(self.data_dir),
@@ -63,7 +64,7 @@ class Installation:
             # Celery warns about root on every start; whoever runs `up` as root has read ours.
             "C_FORCE_ROOT": "1",
         }
-        return defaults | clean_environment()
+        return defaults | (clean_environment() if outer is None else dict(outer))
 
     # What a running `up` publishes, so that `manage.py shell` and the like reach the same services without
     # variables.

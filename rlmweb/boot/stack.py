@@ -15,10 +15,19 @@ from types import TracebackType
 from rlmweb.boot import processes
 from rlmweb.boot.children import Child, ChildFailed
 from rlmweb.boot.embedded import postgres_child, valkey_child
+from rlmweb.boot.environment import clean_environment
 from rlmweb.boot.installation import Installation
 
 START_TIMEOUT_S = 120.0
-LISTEN_BACKLOG = 512
+OF_THE_MACHINE = frozenset({"RLMWEB_CHROMIUM", "RLMWEB_LOCAL_MODEL", "RLMWEB_LOCAL_MODEL_URL", "RLMWEB_SANDBOX_PYTHON"})
+"""What a private installation takes over from the environment: it says what this machine has."""
+
+
+def own_environment() -> dict[str, str]:
+    """The environment of this process without what describes another installation: its services, folders and keys."""
+    foreign = {name for name in os.environ if name.startswith("RLMWEB_") and name not in OF_THE_MACHINE}
+    foreign |= {"DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE"}
+    return {name: value for name, value in clean_environment().items() if name not in foreign}
 
 
 @dataclass
@@ -83,9 +92,7 @@ class Stack:
 
     def _start(self) -> None:
         place = Installation(self.folder)
-        environment = self.environment = place.environment() | self.extra_environment
-        for name in ("DATABASE_URL", "REDIS_URL"):
-            environment.pop(name, None)
+        environment = self.environment = place.environment(own_environment()) | self.extra_environment
         valkey, environment["REDIS_URL"] = valkey_child(self.folder)
         self._add("valkey", valkey)
         postgres, environment["DATABASE_URL"] = postgres_child(self.folder, throwaway=self.throwaway)
