@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import socket
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +90,61 @@ class Visitor(Client):
     def context(self, text: str = "one\ntwo\nthree\n", **fields: Any) -> str:
         return str(self.call("POST", "/contexts", {"text": text, **fields})["uuid"])
 
+    def upload(self, data: bytes, name: str, *, kind: str = "") -> Plain:
+        """A file in one request."""
+        query = urllib.parse.urlencode({"name": name, "kind": kind})
+        return self._send("PUT", f"/contexts/upload?{query}", data)
+
+    def upload_in_parts(self, chunks: Iterable[bytes], size_bytes: int, name: str) -> Plain:
+        """A file of any size, as the page uploads it."""
+        begun = self.call("POST", "/contexts/uploads", {"name": name, "size_bytes": size_bytes})
+        ticket = {"Upload-Ticket": begun["ticket"]}
+        offset, part = 0, b""
+        for chunk in chain(chunks, [b""]):
+            part += chunk
+            while len(part) >= begun["part_bytes"] or (part and not chunk):
+                sent, part = part[: begun["part_bytes"]], part[begun["part_bytes"] :]
+                self._send("PUT", f"/contexts/uploads/part?offset={offset}", sent, ticket)
+                offset += len(sent)
+        return self._send("POST", "/contexts/uploads/finish", b"", ticket)
+
+    def announce(self, path: str, size_bytes: int) -> int:
+        """Say, as nobody in particular, that a body of this size comes; the status of the answer."""
+        with socket.create_connection(self._place, timeout=60) as wire:
+            wire.sendall(f"PUT {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size_bytes}\r\n\r\n".encode())
+            return int(wire.recv(64).split(b" ")[1])
+
+    def pour(self, path: str, chunks: Iterable[bytes]) -> int:
+        """Send a body of no known size until the server hangs up; how many bytes it let us send."""
+        sent_bytes = 0
+        with socket.create_connection(self._place, timeout=60) as wire:
+            wire.sendall(f"PUT {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+            for chunk in chunks:
+                try:
+                    wire.sendall(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+                except ConnectionError:
+                    break
+                sent_bytes += len(chunk)
+        return sent_bytes
+
+    @property
+    def _place(self) -> tuple[str, int]:
+        host, port = self.address.removeprefix("http://").split(":")
+        return host, int(port)
+
+    def _send(self, method: str, path: str, data: bytes, headers: Mapping[str, str] | None = None) -> Plain:
+        """`call` with a body that is not JSON."""
+        request = urllib.request.Request(f"{self.address}/api/v1{path}", data=data, method=method)  # noqa: S310
+        for name, value in {"Authorization": f"Bearer {self.token}", **(headers or {})}.items():
+            request.add_header(name, value)
+        try:
+            with urllib.request.urlopen(request, timeout=120) as response:  # noqa: S310
+                found: Plain = json.load(response)
+        except urllib.error.HTTPError as error:
+            error.add_note(error.read().decode("utf-8", "replace")[:2000])
+            raise
+        return found
+
     def begin(
         self, root: Plain, *, sub: Plain | None = None, context: str = "", question: str = "?", **limits: Any
     ) -> str:
@@ -137,6 +198,20 @@ class Visitor(Client):
 
     def memory_mb(self, name: str) -> float:
         """Resident memory of one process of the stack."""
+        return float(psutil.Process(self._pid(name)).memory_info().rss / 1e6)
+
+    def forget_peaks(self, *names: str) -> dict[str, float]:
+        """Let the peaks of these processes begin at their present memory, which is returned in MB."""
+        for name in names:
+            Path(f"/proc/{self._pid(name)}/clear_refs").write_text("5")
+        return {name: self.memory_mb(name) for name in names}
+
+    def peak_mb(self, name: str) -> float:
+        """The most resident memory that the process had since `forget_peaks`."""
+        status = Path(f"/proc/{self._pid(name)}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+
+    def _pid(self, name: str) -> int:
         pid = self.stack.children[name].pid
         assert pid is not None
-        return float(psutil.Process(pid).memory_info().rss / 1e6)
+        return pid
