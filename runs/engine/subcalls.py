@@ -119,7 +119,7 @@ def chat_messages(prompt: str) -> tuple[ChatMessage, ...]:
     if prompt.startswith("[") and '"role"' in prompt:
         try:
             messages = msgspec.json.decode(prompt, type=tuple[ChatMessage, ...])
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             pass  # not a list of messages after all: then it is a text that looks like one
         else:
             if messages:

@@ -213,7 +213,9 @@ def test_a_list_of_messages_is_passed_on_as_such() -> None:
     assert ask.messages == (ChatMessage("system", "be brief"), ChatMessage("user", "hi"))
 
 
-@pytest.mark.parametrize("prompt", ['[{"role":"tool","content":"x"}]', '["role"]', "[", "[]"])
+@pytest.mark.parametrize(
+    "prompt", ['[{"role":"tool","content":"x"}]', '["role"]', "[", "[]", '[{"role":"user","x":' + "[" * 50_000]
+)
 def test_what_only_looks_like_messages_is_a_text(prompt: str) -> None:
     [ask] = in_cell().feed(called("c1", prompt))
     assert isinstance(ask, Ask)
