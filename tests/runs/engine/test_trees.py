@@ -58,19 +58,19 @@ def test_leaves_answer_in_the_order_of_the_prompts() -> None:
 
 def grow(asked: Asked) -> str:
     """Every node opens as many children as its prompt says, one list for each level below."""
-    levels = [2, 3, 3, 3, 4][asked.depth :]
+    levels = [2, 3, 3, 3, 5][asked.depth :]
     if not levels:
         return repl_block("answer 1")
     return repl_block("rlm " + "|".join("below" for _ in range(levels[0])), "answer replies")
 
 
 @pytest.mark.parametrize("paranoid", [False, True])
-def test_a_tree_of_depth_five_and_three_hundred_nodes(paranoid: bool) -> None:
+def test_a_tree_of_depth_five_and_more_than_three_hundred_nodes(paranoid: bool) -> None:
     result = run(grow, max_depth=6, paranoid=paranoid)
     started = [event for event in result.events if isinstance(event, NodeStarted)]
-    assert len(started) == 1 + 2 + 6 + 18 + 54 + 216
+    assert len(started) == 1 + 2 + 6 + 18 + 54 + 270
     assert max(event.depth for event in started) == 5
-    assert result.answer == " ".join("1" for _ in range(216))
+    assert result.answer == " ".join("1" for _ in range(270))
 
 
 def test_at_the_depth_limit_a_recursive_call_is_a_plain_one() -> None:
