@@ -273,13 +273,13 @@ class StepMachine:
         """The reply and its cells are done: an answer, a limit, or the next step."""
         if self.number == 1 and not self.step.reply and self.step.cells:
             return self._probed()
+        answer = answers.given(self.step)
+        if answer is not None:
+            return self._end(EndNode("finished", answer=answer), "finished")
         name, self.step.final_var = self.step.final_var, None
         if name is not None and not answers.failed(self.step.cells):
             # The variable lives in the sandbox: a cell of ours fetches it, and says so when there is none.
             return self._start_cells([CellRecord(code=FETCH.format(name=name), built_in=True)])
-        answer = answers.given(self.step)
-        if answer is not None:
-            return self._end(EndNode("finished", answer=answer), "finished")
         self.node.last_words = answers.last_words(self.step) or self.node.last_words
         if self.node.consecutive_errors >= self.task.limits.max_consecutive_errors:
             used, allowed = self.node.consecutive_errors, self.task.limits.max_consecutive_errors

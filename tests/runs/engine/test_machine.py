@@ -311,6 +311,12 @@ def test_a_variable_named_in_the_text_is_fetched_by_a_built_in_cell(code: str) -
     assert stage.feed(finished(final="42")) == [EndNode("finished", answer="42")]
 
 
+def test_a_variable_is_not_fetched_when_code_gave_the_answer() -> None:
+    stage = Stage(task())
+    stage.reply(repl_block("answer['ready'] = True") + "\nFINAL_VAR(total)")
+    assert stage.feed(finished(final="42")) == [EndNode("finished", answer="42")]
+
+
 def test_a_variable_that_is_not_there_is_reported_and_the_node_goes_on() -> None:
     stage = Stage(task())
     stage.reply("FINAL_VAR(total)")
