@@ -1,7 +1,8 @@
 """`llm_query` and its siblings in the REPL: ask the host, wait for the answers.
 
 Any thread may ask. There is no reader thread (it would not survive a fork): of the threads that wait, one reads the
-control socket for all and hands the job on when its own answers are there.
+control socket for all and hands the job on when its own answers are there. Between two cells the main thread alone
+reads: a thread that outlived its cell would otherwise take the next cell's code for an answer and drop it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,12 @@ from sandboxes.runner.wire import MAX_LINE_BYTES, LineReader, Spool, clean, deco
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+
+POLL_MS = 50
+"""How soon a reader notices that nobody waits any more; only threads that outlive their cell make anybody wait for it."""
+TAKE_OVER_S = 1.0
+ENDED = "Error: the cell that asked has ended"
 
 
 class Control:
@@ -96,18 +103,30 @@ class Queries:
         self._lock = _thread.allocate_lock()
         self._reading = _thread.allocate_lock()
         self._pending: dict[int, _Pending] = {}
+        self._late: list[_Pending] = []
         self._count = 0
+        self._in_cell = False
+        self._main_reads = False
         self.main_thread = _thread.get_ident()
 
     def begin_cell(self) -> None:
-        """Forget the sub-calls of the last cell: whoever still waits for them waits for nothing."""
+        """From now on calls belong to the new cell. Threads of the one before that asked meanwhile get an error."""
         with self._lock:
             self._count = 0
-            abandoned, self._pending = self._pending, {}
-        for pending in abandoned.values():
-            pending.results = ["Error: the cell that asked has ended"] * len(pending.results)
-            pending.left = 0
-            pending.wake_up()
+            self._in_cell = True
+            late, self._late = self._late, []
+        if self._main_reads:
+            self._main_reads = False
+            self._reading.release()
+        _abandon(late)
+
+    def end_cell(self) -> None:
+        """Whoever still waits waits for nothing; the main thread is the only reader until the next cell."""
+        with self._lock:
+            self._in_cell = False
+            abandoned, self._pending = list(self._pending.values()), {}
+        _abandon(abandoned)
+        self._main_reads = self._reading.acquire(True, TAKE_OVER_S)
 
     def llm_query(self, prompt: Any, model: str | None = None) -> str:
         """Ask a language model once; returns its reply as text ("Error: ..." when the call failed)."""
@@ -141,12 +160,9 @@ class Queries:
         if model is not None:
             message["model"] = clean(str(model))
         pending = _Pending(len(texts))
-        with self._lock:  # numbered and sent as one: the supervisor wants the numbers in order
-            number = self._count + 1
-            message["n"] = number
-            self._pending[number] = pending
-            self._control.send(message)
-            self._count = number
+        number = self._send(message, pending)
+        if not number:
+            return self._ask_late(pending)
         try:
             self._wait(pending)
         finally:
@@ -154,11 +170,31 @@ class Queries:
                 del self._pending[number]
         return pending.results
 
+    def _send(self, message: dict[str, Any], pending: _Pending) -> int:
+        """The call's number in the cell; 0 when no cell is running."""
+        with self._lock:  # numbered and sent as one: the supervisor wants the numbers in order
+            if not self._in_cell:
+                self._late.append(pending)
+                return 0
+            number = self._count + 1
+            message["n"] = number
+            self._pending[number] = pending
+            self._control.send(message)
+            self._count = number
+            return number
+
+    def _ask_late(self, pending: _Pending) -> list[str]:
+        """No cell is running, so nothing is asked. A thread is held until one is; the main one is defining a tool."""
+        if _thread.get_ident() == self.main_thread:
+            return ["Error: sub-calls are only possible in a cell"] * len(pending.results)
+        pending.wake.acquire()
+        return pending.results
+
     def _wait(self, pending: _Pending) -> None:
-        while pending.left:
+        while pending.left > 0:
             if self._reading.acquire(False):
                 try:
-                    while pending.left:
+                    while pending.left > 0:
                         self._read_answers()
                 finally:
                     self._reading.release()
@@ -168,13 +204,14 @@ class Queries:
 
     def _hand_on(self) -> None:
         for other in list(self._pending.values()):
-            if other.left:
+            if other.left > 0:
                 other.wake_up()
                 return
 
     def _read_answers(self) -> None:
         control = self._control
-        control.wait_readable(None)
+        if not control.wait_readable(POLL_MS):
+            return
         control.busy = True
         try:
             control.receive()
@@ -199,8 +236,15 @@ class Queries:
                 text = f"Error: the answer could not be read: {error}"
         pending.results[message["i"]] = text
         pending.left -= 1
-        if not pending.left:
+        if pending.left <= 0:
             pending.wake_up()
+
+
+def _abandon(calls: list[_Pending]) -> None:
+    for pending in calls:
+        pending.results = [ENDED] * len(pending.results)
+        pending.left = 0
+        pending.wake_up()
 
 
 def _prompt_text(prompt: Any) -> str:

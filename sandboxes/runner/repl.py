@@ -110,6 +110,7 @@ class Repl:
             # Only code of the cell gets here: a `__str__` that raised, or an interrupt while it ran.
             self.interruptible = False
             report["error"] = {"type": type(error).__name__, "message": "raised while the result was taken"}
+        self.queries.end_cell()
         report["interrupted"] = self.interrupted
         report["variables"] = self.names.describe()
         report["threads"] = len(sys._current_frames()) - 1

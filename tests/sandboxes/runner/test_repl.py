@@ -122,6 +122,40 @@ def test_queries_work_from_threads_and_event_loops(host: RunnerHost, code: str) 
     assert host.output(cell) == "40\n"
 
 
+WAITING_THREADS = """
+import threading
+replies = []
+def ask(n): replies.append(llm_query(str(n)))
+threads = [threading.Thread(target=ask, args=(n,)) for n in range(10)]
+for thread in threads: thread.start()
+while not all(thread.is_alive() for thread in threads): pass
+"""
+
+
+def test_threads_that_wait_when_their_cell_ends_take_nothing_of_the_next_one(host: RunnerHost) -> None:
+    # One of them reads for all: it took the next cell's code for an answer and dropped it, every other time.
+    for n in range(1, 11):
+        assert host.run(WAITING_THREADS)["threads"] >= 0
+        assert host.run(f"print({n})", timeout_s=5)["stdout"] == f"{n}\n"
+    ended = host.run("for thread in threads: thread.join()\nprint(len(replies), set(replies))", timeout_s=5)
+    assert ended["stdout"] == "10 {'Error: the cell that asked has ended'}\n"
+
+
+def test_threads_that_ask_between_two_cells_ask_nobody_and_harm_nothing(host: RunnerHost) -> None:
+    code = "import threading\ndef ask():\n  while not done: llm_query('again')\n"
+    host.run(code + "done = False\nfor _ in range(5): threading.Thread(target=ask).start()")
+    for n in range(10):
+        assert host.run(f"print({n})", timeout_s=5)["stdout"] == f"{n}\n"
+    assert host.run("done = True\nprint('on')", timeout_s=5)["stdout"] == "on\n"
+    assert [frame for frame in host.frames if frame["type"] == "error"] == []
+
+
+def test_a_tool_cannot_ask_while_it_is_defined(host: RunnerHost) -> None:
+    tool = {"name": "early", "source": "early = llm_query('too early')"}
+    load(host, b"text", tools=[tool])
+    assert host.run("print(early)")["stdout"] == "Error: sub-calls are only possible in a cell\n"
+
+
 def test_a_forked_process_cannot_ask_and_is_told_so(host: RunnerHost) -> None:
     code = "import os, sys\nif os.fork() == 0:\n  print(llm_query('q')); sys.stdout.flush(); os._exit(0)\nos.wait()"
     assert host.run(code)["stdout"].startswith("Error: sub-calls are only possible in the process of the cell")
