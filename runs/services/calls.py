@@ -32,6 +32,7 @@ STREAMED_KINDS = ("turn", "final")
 DELTA_EVERY_S = 0.2
 DELTA_CHARS = 800
 """Longest piece of a streaming reply in one event."""
+LEFT_OUT = ErrorInfo("Abandoned", "the call was out when its cell ended; what it cost is not known")
 
 
 @dataclass(slots=True)
@@ -64,7 +65,9 @@ class StepCalls:
         self._journal = journal
         self._backlog: deque[_Wanted] = deque()
         self._chosen: list[_Wanted] = []
-        self._out: dict[CallKey, _Out] = {}
+        self._out: dict[int, _Out] = {}
+        self._given_up: list[_Out] = []
+        self._journal_is_stale = False
         self._answered: list[tuple[_Out, Answered]] = []
         self._sending: list[_Out] = []
         self._deltas_at = 0.0
@@ -81,6 +84,9 @@ class StepCalls:
         except LmError as error:
             self.ready.append(ModelFailed(ask.call, _error_info(error)))
             return
+        if self._journal_is_stale:
+            self._journal_is_stale = False
+            self._journal = Journal.of_step(self._step_pk)
         request = request_sha256(ask, model.model)
         row = self._journal.find(ask.call, request)
         if row is not None and row.status == LmCall.Status.FINISHED:
@@ -99,13 +105,39 @@ class StepCalls:
             wanted = _Wanted(ask, model, reserved, request, row)
             self._backlog.append(wanted)
 
-    def wrote(self, key: CallKey, text: str) -> None:
-        if key in self._out:
-            self._out[key].written.append(text)
+    def end_cell(self) -> None:
+        """The running cell is over: of its calls, those to be sent are dropped and those that are out are given up.
+
+        They are of threads that were not joined, or of code that was interrupted; no answer reaches them any more.
+        """
+        self._given_up += [_Out(wanted.row, wanted) for wanted in self._drop_waiting() if wanted.row is not None]
+        self._given_up += self._recall()
+
+    def begin_again(self) -> None:
+        """The running cell begins again in a new sandbox: what it asks this time is looked for among all on record."""
+        self._drop_waiting()
+        self._recall()
+        self._journal_is_stale = True
+
+    def _drop_waiting(self) -> list[_Wanted]:
+        dropped = [wanted for wanted in self._backlog if wanted.ask.kind == "leaf"]
+        self._backlog = deque(wanted for wanted in self._backlog if wanted.ask.kind != "leaf")
+        return dropped
+
+    def _recall(self) -> list[_Out]:
+        recalled = [out for out in self._out.values() if out.wanted.ask.kind == "leaf"]
+        for out in recalled:
+            self._desk.cancel(out.row.number)
+            del self._out[out.row.number]
+        return recalled
+
+    def wrote(self, number: int, text: str) -> None:
+        if number in self._out:
+            self._out[number].written.append(text)
 
     def answered(self, answer: Answered) -> Input | None:
         """Take an outcome from the desk; it is settled with the next commit. None when nobody waits for it."""
-        out = self._out.pop(answer.key, None)
+        out = self._out.pop(answer.number, None)
         if out is None:
             return None
         self._answered.append((out, answer))
@@ -127,7 +159,7 @@ class StepCalls:
             if wanted.ask.kind == "leaf" and len(prompt) > INLINE_TEXT_BYTES // 4:
                 # Long prompts enter the store before the session's lock is taken, so that it is held briefly.
                 self._run.store.put(scrub(prompt).encode())
-        return bool(self._chosen or self._answered or self._deltas_due())
+        return bool(self._chosen or self._answered or self._given_up or self._deltas_due())
 
     def _deltas_due(self) -> bool:
         """Pieces of a streaming reply are recorded a few times a second, not token by token."""
@@ -145,12 +177,15 @@ class StepCalls:
             for start in range(0, len(text), DELTA_CHARS):
                 events.append(LmOutput(node=node, call=out.row.number, text=text[start : start + DELTA_CHARS]))
         events += [self._outcome_event(out, answer) for out, answer in self._answered]
+        events += [LmFailed(node=node, call=out.row.number, error=LEFT_OUT) for out in self._given_up]
         return events
 
     def commit(self, changes: SessionTransaction) -> None:
         """Inside the transaction: settle the answered calls, journal and reserve the chosen ones."""
-        if self._answered:
-            settle_calls([self._settle(changes, out, answer) for out, answer in self._answered])
+        settled = [self._settle(changes, out, answer) for out, answer in self._answered]
+        settled += [self._settle_given_up(changes, out) for out in self._given_up]
+        if settled:
+            settle_calls(settled)
         rows = []
         for n, wanted in enumerate(self._chosen):
             if wanted.row is not None:
@@ -174,16 +209,18 @@ class StepCalls:
     def committed(self) -> None:
         """After the commit: send what was journalled."""
         self._answered.clear()
+        self._given_up.clear()
         self._chosen.clear()
         sending, self._sending = self._sending, []
         for out in sending:
             key = CallKey(out.row.cell, out.row.subcall, out.row.index)
             self._journal.add(key, out.row)
-            self._out[key] = out
+            self._out[out.row.number] = out
             ask = out.wanted.ask
             place = f"{self._run.node.number}/{self._step_number}/{key.cell}/{key.subcall}/{key.index}"
             name = f"{self._run.session.uuid}/{place}"
-            self._desk.start(key, ask, out.wanted.model, name, self._run.node.depth, stream=ask.kind in STREAMED_KINDS)
+            stream = ask.kind in STREAMED_KINDS
+            self._desk.start(out.row.number, ask, out.wanted.model, name, self._run.node.depth, stream=stream)
 
     def _new_row(self, wanted: _Wanted, number: int) -> LmCall:
         ask = wanted.ask
@@ -245,6 +282,11 @@ class StepCalls:
             attempts=answer.reply.attempts,
             maybe_repeated=out.row.maybe_repeated,
         )
+
+    def _settle_given_up(self, changes: SessionTransaction, out: _Out) -> Settlement:
+        release_call(changes.meter, reservation_of(out.row))
+        changes.meter.lm_calls += 1  # it was sent: code must not get past the limit by not waiting
+        return Settlement(out.row, LmCall.Status.ABANDONED, error_type=LEFT_OUT.type, error_message=LEFT_OUT.message)
 
     def _settle(self, changes: SessionTransaction, out: _Out, answer: Answered) -> Settlement:
         meter = changes.meter

@@ -52,6 +52,8 @@ MOST_PART_CHARS = 20_000
 PartT = TypeVar("PartT", Variable, CellError)
 MAX_TEXT_BYTES = 64 * 1024 * 1024
 """Longest prompt or answer taken from a sandbox."""
+MAX_PROMPTS_BYTES = 128 * 1024 * 1024
+"""All prompts of a cell that wait for an answer together: ten thousand of them may name the same large file."""
 
 
 @dataclass(slots=True)
@@ -75,6 +77,7 @@ class StepCells:
         self._running: _Running | None = None
         self._asked: set[str] = set()
         self._open_prompts = 0
+        self._prompts_left_bytes = MAX_PROMPTS_BYTES
 
     def prefetch(self) -> None:
         self._box.prefetch()
@@ -88,7 +91,7 @@ class StepCells:
         """After the commit: run the cell, or find it running or done. Idempotent by the cell's name."""
         name = f"{self._step_number}.{command.cell}.{command.attempt}"
         self._running = _Running(command, name, time.monotonic() + command.timeout_s + GRACE_S)
-        self._asked.clear()
+        self._forget_calls()
         try:
             if self._box.link is None:
                 self._attach()
@@ -99,6 +102,8 @@ class StepCells:
 
     def answer(self, command: AnswerSubcall) -> None:
         self._open_prompts -= 1
+        if self._open_prompts <= 0:
+            self._prompts_left_bytes = MAX_PROMPTS_BYTES
         self._restart_clock()
         if self._box.link is not None:
             self._box.link.answer(command.call.subcall, command.call.index, text=command.text, error=command.error)
@@ -152,8 +157,7 @@ class StepCells:
         except SandboxError:
             self._box.terminate()  # nobody must find it half rebuilt
             raise
-        self._asked.clear()
-        self._open_prompts = 0
+        self._forget_calls()
         if self._running is not None:
             self._running = None
             self.ready.append(SandboxReplaced(reason))
@@ -203,8 +207,27 @@ class StepCells:
             return None
         self._asked.add(frame.call)
         self._open_prompts += len(frame.prompts)
-        prompts = [self._inline(prompt) for prompt in frame.prompts]
-        return RunnerSaid(msgspec.structs.replace(frame, prompts=prompts))
+        return RunnerSaid(msgspec.structs.replace(frame, prompts=self._prompts(frame)))
+
+    def _prompts(self, frame: SubCall) -> list[Payload]:
+        """The prompts with their texts; what cannot be taken is told once for the call and not for each of them."""
+        prompts, refused = [], ""
+        for prompt in frame.prompts:
+            try:
+                text = self._text(prompt, min(MAX_TEXT_BYTES, self._prompts_left_bytes))
+            except SandboxError as error:
+                text, refused = _not_taken(prompt, error), str(error)
+            self._prompts_left_bytes -= min(len(text), self._prompts_left_bytes)
+            prompts.append(Payload(text=text))
+        if refused:
+            self._log(f"prompts of {frame.call} could not be taken from the sandbox: {refused}")
+        return prompts
+
+    def _forget_calls(self) -> None:
+        """A cell begins: nothing of it is asked yet, and what an earlier one left open is not waited for."""
+        self._asked.clear()
+        self._open_prompts = 0
+        self._prompts_left_bytes = MAX_PROMPTS_BYTES
 
     def _take_late(self, frame: SubCall | Output | Finished) -> None:
         if not isinstance(frame, Output) or not frame.text:
@@ -234,15 +257,18 @@ class StepCells:
         )
 
     def _inline(self, payload: Payload) -> Payload:
-        if payload.file is None:
-            return Payload(text=scrub(payload.text or ""))
-        assert self._box.link is not None
         try:
-            text = self._box.link.read_payload(payload, MAX_TEXT_BYTES)
+            return Payload(text=self._text(payload, MAX_TEXT_BYTES))
         except SandboxError as error:
             self._log(f"a text of {payload.size_bytes} bytes could not be taken from the sandbox: {error}")
-            text = f"[{payload.size_bytes} bytes that could not be taken from the sandbox: {error}]"
-        return Payload(text=scrub(text))
+            return Payload(text=_not_taken(payload, error))
+
+    def _text(self, payload: Payload, max_bytes: int) -> str:
+        """Raises `SandboxError`. What came in the line of its frame is short."""
+        if payload.file is None:
+            return scrub(payload.text or "")
+        assert self._box.link is not None
+        return scrub(self._box.link.read_payload(payload, max_bytes))
 
     def _give_up(self, running: _Running) -> Input:
         """The runner does not end the cell. End the sandbox instead; the next cell finds a rebuilt one."""
@@ -261,6 +287,10 @@ class StepCells:
         self.events.append(
             Log(level=level, message=scrub(message)[:500], node=self._run.node.number, step=self._step_number)
         )
+
+
+def _not_taken(payload: Payload, error: SandboxError) -> str:
+    return f"[{payload.size_bytes} bytes that could not be taken from the sandbox: {error}]"
 
 
 def _safe(part: PartT) -> PartT:

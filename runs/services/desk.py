@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from runs.engine.io import Ask, CallKey
+from runs.engine.io import Ask
 from runs.lm.base import LmReply, LmRequest, Message, ModelChoice, OnText, Sampling
 from runs.lm.errors import LmError
 from runs.lm.registry import builder
@@ -26,7 +26,7 @@ CHARS_PER_TOKEN = 3
 class Wrote:
     """More of a streaming reply."""
 
-    key: CallKey
+    number: int
     text: str
 
 
@@ -34,7 +34,7 @@ class Wrote:
 class Answered:
     """The outcome of one call: exactly one of `reply` and `error` is set."""
 
-    key: CallKey
+    number: int
     reply: LmReply | None
     error: BaseException | None
     duration_ms: int
@@ -45,14 +45,18 @@ class UnknownModel(LmError):
 
 
 class ModelDesk:
-    """Calls of one node. `put` receives `Wrote` and `Answered`, from the background loop's thread."""
+    """Calls of one node. `put` receives `Wrote` and `Answered`, from the background loop's thread.
+
+    Calls are known by their number in the session: places in a step (`c1`...) come again with every cell, and the answer
+    to a call that was left out must not be taken for that of a later one.
+    """
 
     def __init__(self, config: SessionConfig, team_id: int, put: Callable[[Wrote | Answered], None]) -> None:
         self._config = config
         self._team_id = team_id
         self._endpoints: dict[int, Endpoint] = {}
         self._put = put
-        self._open: dict[CallKey, Future[LmReply]] = {}
+        self._open: dict[int, Future[LmReply]] = {}
 
     def model_for(self, ask: Ask) -> ModelConfig:
         """The model of the session that serves `ask`. Raises `UnknownModel`."""
@@ -79,7 +83,7 @@ class ModelDesk:
         micro_usd = self.endpoint(model).estimate_micro_usd(input_tokens, output_tokens)
         return Reservation(input_tokens + output_tokens, micro_usd or 0)
 
-    def start(self, key: CallKey, ask: Ask, model: ModelConfig, name: str, depth: int, *, stream: bool) -> None:
+    def start(self, number: int, ask: Ask, model: ModelConfig, name: str, depth: int, *, stream: bool) -> None:
         """Send the call. `name` identifies it for the API's logs and the scripted model."""
         request = LmRequest(
             messages=tuple(Message(message.role, message.content) for message in ask.messages),
@@ -92,10 +96,16 @@ class ModelDesk:
         # Importing a vendor's SDK takes seconds: not on the loop, where all other calls and sandboxes would wait for it.
         builder(model.api)
         started = time.monotonic()
-        on_text = (lambda text: self._put(Wrote(key, text))) if stream else None
+        on_text = (lambda text: self._put(Wrote(number, text))) if stream else None
         future = aio.submit(self._complete(model, request, on_text))
-        self._open[key] = future
-        future.add_done_callback(lambda done: self._done(key, done, started))
+        self._open[number] = future
+        future.add_done_callback(lambda done: self._done(number, done, started))
+
+    def cancel(self, number: int) -> None:
+        """Nobody waits for this call any more. Its answer may be on its way already."""
+        future = self._open.pop(number, None)
+        if future is not None:
+            future.cancel()
 
     def abandon(self) -> None:
         """Cancel what is still out; nothing is put any more."""
@@ -106,17 +116,17 @@ class ModelDesk:
     async def _complete(self, model: ModelConfig, request: LmRequest, on_text: OnText | None) -> LmReply:
         return await self.endpoint(model).client().complete(request, on_text)
 
-    def _done(self, key: CallKey, future: Future[LmReply], started: float) -> None:
-        if self._open.pop(key, None) is None:
+    def _done(self, number: int, future: Future[LmReply], started: float) -> None:
+        if self._open.pop(number, None) is None:
             return
         duration_ms = int((time.monotonic() - started) * 1000)
         if future.cancelled():
             return
         error = future.exception()
         if error is None:
-            self._put(Answered(key, future.result(), None, duration_ms))
+            self._put(Answered(number, future.result(), None, duration_ms))
         else:
-            self._put(Answered(key, None, error, duration_ms))
+            self._put(Answered(number, None, error, duration_ms))
 
 
 def choice_of(model: ModelConfig) -> ModelChoice:

@@ -21,7 +21,7 @@ from runs.engine.machine import StepMachine
 from runs.engine.state import step_state, to_plain
 from runs.events import record
 from runs.events.types import StepWaiting
-from runs.models import SessionMeter, Step
+from runs.models import Node, SessionMeter, Step
 from runs.services import rows
 from runs.services.calls import StepCalls
 from runs.services.cells import StepCells
@@ -29,7 +29,7 @@ from runs.services.children import Prompts, endings, open_children, store_prompt
 from runs.services.claims import Claim, check_fence
 from runs.services.desk import Answered, Wrote
 from runs.services.dispatch import EXECUTE_STEP, send_on_commit
-from runs.services.endings import end_node
+from runs.services.endings import end_node, stop_below, stop_nodes
 from runs.services.journal import Journal
 from runs.services.leases import FenceLost, leases
 from runs.services.limits import exceeded
@@ -115,8 +115,13 @@ class StepDriver:
         prompts: Prompts = {}
         for ask in plan.asks:
             self.calls.ask(ask)
-        for command in plan.children:
-            prompts |= store_prompts(command, self.run.store)
+        if plan.cell_over:
+            self.calls.end_cell()
+        else:
+            for command in plan.children:
+                prompts |= store_prompts(command, self.run.store)
+        if plan.run is not None and plan.run.attempt > 1:
+            self.calls.begin_again()
         self.waits_for.update(prompts)
         self.waits_for.difference_update(answer.call for answer in plan.answers)
         if plan.run is not None:
@@ -154,6 +159,8 @@ class StepDriver:
         self.calls.commit(changes)
         if prompts:
             self._open_children(changes, prompts)
+        if plan.cell_over and self.waits_for:
+            self._stop_children(changes)
         self.run.save_messages(self.step.number, plan.replaced, plan.appended)
         changes.meter.output_bytes += plan.output_bytes
         changes.meter.errors += plan.cell_errors
@@ -176,6 +183,14 @@ class StepDriver:
         self.ready.extend(ended)
         if refused is not None:
             self.ready.append(LimitReached(refused.limit, refused.used, refused.allowed))
+
+    def _stop_children(self, changes: SessionTransaction) -> None:
+        """Those of a cell that is over: it did not wait for them, and no answer reaches its threads any more."""
+        running = list(self.step.children.filter(status=Node.Status.RUNNING))
+        for child in running:
+            stop_below(changes, child)
+        stop_nodes(changes, running, Node.Status.STOPPED, None)
+        self.waits_for.clear()
 
     def _check_limits(self, meter: SessionMeter) -> None:
         """Tell the engine, once, of a limit that is not about one call."""
@@ -270,7 +285,7 @@ class StepDriver:
 
     def _take(self, signal: Signal) -> Input | None:
         if isinstance(signal, Wrote):
-            self.calls.wrote(signal.key, signal.text)
+            self.calls.wrote(signal.number, signal.text)
             return None
         if isinstance(signal, Answered):
             return self.calls.answered(signal)

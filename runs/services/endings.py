@@ -142,6 +142,7 @@ def _abandon_calls(changes: SessionTransaction, nodes: list[Node]) -> None:
     calls = LmCall.objects.filter(step__node__in=nodes, status=LmCall.Status.STARTED).select_related("step__node")
     for row in calls:
         release_call(changes.meter, reservation_of(row))
+        changes.meter.lm_calls += 1
         changes.emit(LmFailed(node=row.step.node.number, call=row.number, error=ABANDONED))
     calls.update(
         status=LmCall.Status.ABANDONED,

@@ -49,6 +49,11 @@ class Plan:
         )
 
     @property
+    def cell_over(self) -> bool:
+        """Does it end the running cell?"""
+        return any(isinstance(event, CellFinished) for event in self.events)
+
+    @property
     def output_bytes(self) -> int:
         return sum(
             len(event.text.encode())

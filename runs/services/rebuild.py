@@ -1,7 +1,8 @@
 """Bring a new sandbox to the state that a lost one had: run the node's finished cells again with recorded replies.
 
-No model is called: `llm_query` is answered from the journal and `rlm_query` by the children's answers. Code that is
-deterministic ends in the same state; code that asks something it did not ask before is told so.
+No model is called: `llm_query` is answered from the journal and `rlm_query` by the children's answers. What had no answer
+when its cell ended has none this time. Code that is deterministic ends in the same state; code that asks something it
+did not ask before is told so.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from queue import Empty
 
 from runs.engine.io import CallKey
-from runs.engine.state import step_state
+from runs.engine.state import CellRecord, step_state
 from runs.models import LmCall, Step
 from runs.services.children import endings
 from runs.services.nodebox import NodeBox
@@ -18,6 +19,8 @@ from sandboxes.errors import SandboxError, StreamLost
 from sandboxes.frames import Finished, SubCall
 
 REBUILD_CELL_TIMEOUT_S = 600.0
+"""For cells that came to their end by themselves: this machine may be a slower one."""
+Answers = dict[CallKey, tuple[str | None, str | None]]
 
 
 class RebuildDiverged(SandboxError):
@@ -31,12 +34,12 @@ def rebuild(run: NodeRun, box: NodeBox, *, before_step: int) -> None:
         answers = _recorded_answers(step, run)
         for number, cell in enumerate(step_state(step.state).cells, start=1):
             if cell.status:
-                _run_again(run, box, f"rebuild.{step.number}.{number}", number, cell.code, answers)
+                _run_again(run, box, f"rebuild.{step.number}.{number}", number, cell, answers)
 
 
-def _recorded_answers(step: Step, run: NodeRun) -> dict[CallKey, tuple[str | None, str | None]]:
-    """Text or error of every sub-call of the step."""
-    answers: dict[CallKey, tuple[str | None, str | None]] = {}
+def _recorded_answers(step: Step, run: NodeRun) -> Answers:
+    """Text or error of every sub-call of the step that had one."""
+    answers: Answers = {}
     for row in LmCall.objects.filter(step=step, kind="leaf"):
         if row.status == LmCall.Status.FINISHED:
             answers[CallKey(row.cell, row.subcall, row.index)] = (row.reply, None)
@@ -47,18 +50,13 @@ def _recorded_answers(step: Step, run: NodeRun) -> dict[CallKey, tuple[str | Non
     return answers
 
 
-def _run_again(
-    run: NodeRun,
-    box: NodeBox,
-    name: str,
-    number: int,
-    code: str,
-    answers: dict[CallKey, tuple[str | None, str | None]],
-) -> None:
+def _run_again(run: NodeRun, box: NodeBox, name: str, number: int, cell: CellRecord, answers: Answers) -> None:
     link = box.link
     assert link is not None
+    by_itself = cell.status in ("ok", "error")
+    timeout_s = REBUILD_CELL_TIMEOUT_S if by_itself else run.config.limits.cell_timeout_s
     with box.diverted() as frames:
-        link.execute(name, code, REBUILD_CELL_TIMEOUT_S)
+        link.execute(name, cell.code, timeout_s)
         while True:
             try:
                 frame = frames.get(timeout=REBUILD_CELL_TIMEOUT_S)
@@ -70,19 +68,20 @@ def _run_again(
             box.seen_seq = max(box.seen_seq, seq)
             link.ack(seq)
             if isinstance(frame, SubCall) and frame.cell == name:
-                _answer(box, frame, number, answers)
+                _answer(box, frame, number, cell, answers)
             elif isinstance(frame, Finished) and frame.cell == name:
                 return
 
 
-def _answer(box: NodeBox, frame: SubCall, cell: int, answers: dict[CallKey, tuple[str | None, str | None]]) -> None:
+def _answer(box: NodeBox, frame: SubCall, number: int, cell: CellRecord, answers: Answers) -> None:
     assert box.link is not None
+    if frame.call not in cell.opened:
+        raise RebuildDiverged(
+            f"the state of the lost sandbox cannot be rebuilt: cell {number} made sub-call {frame.call},"
+            " which is not in the journal"
+        )
     for index in range(len(frame.prompts)):
-        recorded = answers.get(CallKey(cell, frame.call, index))
-        if recorded is None:
-            raise RebuildDiverged(
-                f"the state of the lost sandbox cannot be rebuilt: cell {cell} made sub-call {frame.call},"
-                " which is not in the journal"
-            )
-        text, error = recorded
-        box.link.answer(frame.call, index, text=text, error=error)
+        recorded = answers.get(CallKey(number, frame.call, index))
+        if recorded is not None:
+            text, error = recorded
+            box.link.answer(frame.call, index, text=text, error=error)

@@ -30,7 +30,7 @@ def test_a_client_is_imported_by_the_caller_and_not_on_the_loop_that_serves_ever
     config = scripted_config("measure")
     desk = ModelDesk(config, 0, heard.put)
     ask = Ask(TURN, "turn", (ChatMessage("user", "?"),), "root")
-    desk.start(TURN, ask, config.root, "s/0/1/0/turn/0", 0, stream=False)
+    desk.start(1, ask, config.root, "s/0/1/0/turn/0", 0, stream=False)
     answer = heard.get(timeout=10)
     assert isinstance(answer, Answered)
     assert answer.error is None
