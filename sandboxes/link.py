@@ -215,7 +215,7 @@ class RunnerLink:
             raise ProtocolViolation(f"the runner sent a line of {len(line)} bytes")
         try:
             frame = decode_runner_frame(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ProtocolViolation(f"the runner sent a line that is not a frame: {error}") from error
         if isinstance(frame, State):
             if frame.id == self._attach_id and self._state and not self._state.done():

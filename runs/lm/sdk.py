@@ -61,10 +61,12 @@ def malformed(error: Exception, key: str) -> LmError:
 HTTP_ERRORS: ErrorMap = (
     (httpx2.TimeoutException, lambda error, key: LmTimeout("The endpoint fell silent.")),
     (httpx2.HTTPError, lambda error, key: LmUnavailable(f"The connection to the endpoint broke: {error}")),
-    # Of the parts of a reply that the SDKs read without looking: not JSON, JSON of another shape.
+    # Of the parts of a reply that the SDKs read without looking: not JSON, JSON of another shape, or
+    # nested without end.
     (ValueError, malformed),
     (TypeError, malformed),
     (AttributeError, malformed),
+    (RecursionError, malformed),
 )
 """For what reaches us while a reply is read, which the SDKs do not wrap."""
 
