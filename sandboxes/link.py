@@ -7,6 +7,7 @@ in by callback on that loop. A stream that breaks is opened again; what was miss
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -36,6 +37,8 @@ from sandboxes.frames import (
 
 INLINE_TEXT_BYTES = 256 * 1024
 """Texts above this travel as files of the workspace."""
+WRITE_BYTES = 4 * 1024 * 1024
+"""Files above this are uploaded from a file: providers take no more in one message."""
 REATTACH_TRIES = 5
 REATTACH_PAUSE_S = 0.2
 BATCH_LINES = 256
@@ -154,11 +157,18 @@ class RunnerLink:
         if isinstance(frame, Exec):
             frame = msgspec.structs.replace(frame, code=await self._outgoing_payload(frame.code))
         elif isinstance(frame, Answer) and frame.text is not None:
-            frame = msgspec.structs.replace(frame, text=await self._outgoing_payload(frame.text))
+            frame = await self._outgoing_answer(frame, frame.text)
         line = encode_host_frame(frame)
         if len(line) >= MAX_LINE_BYTES:
             raise InvalidSpec(f"a {type(frame).__name__} of {len(line)} bytes does not fit in a line")
         return line
+
+    async def _outgoing_answer(self, frame: Answer, text: Payload) -> Answer:
+        """An answer for which the sandbox has no room is an error for the code: it may have filled its disk itself."""
+        try:
+            return msgspec.structs.replace(frame, text=await self._outgoing_payload(text))
+        except InvalidSpec as error:
+            return msgspec.structs.replace(frame, text=None, error=f"the answer could not be handed over: {error}")
 
     async def _outgoing_payload(self, payload: Payload) -> Payload:
         text = payload.text or ""
@@ -169,7 +179,12 @@ class RunnerLink:
         if len(data) <= INLINE_TEXT_BYTES and len(msgspec.json.encode(text)) < MAX_LINE_BYTES // 2:
             return payload
         path = f"{self._file_prefix}{next(self._file_numbers)}.txt"
-        await self._sandbox.write_file(path, data)
+        if len(data) <= WRITE_BYTES:
+            await self._sandbox.write_file(path, data)
+        else:
+            with tempfile.NamedTemporaryFile(prefix="rlmweb-") as file:
+                await asyncio.to_thread(_fill, file.name, data)
+                await self._sandbox.put_file(path, file.name)
         return Payload(file=path, size_bytes=len(data))
 
     # On the loop: in --------------------------------------------------------------------------------------------
@@ -272,6 +287,11 @@ class RunnerLink:
         await self._stop_reading()
         if self._channel:
             await self._channel.close()
+
+
+def _fill(path: str, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
 
 
 _tasks: set[asyncio.Task[None]] = set()

@@ -47,6 +47,27 @@ def test_texts_of_any_size_pass_both_ways(open_sandbox: OpenSandbox, text: str) 
         linked.link.read_payload(final, 1000)
 
 
+def test_code_and_answers_of_many_megabytes_are_handed_over(open_sandbox: OpenSandbox) -> None:
+    linked = open_sandbox()
+    cell = linked.start(f"text = {'x' * 9_000_000!r}\nprint(len(text), len(llm_query('q')))")
+    linked.link.answer(linked.subcall().call, 0, text="€" * 5_000_000)
+    assert linked.finish(cell).stdout == "9000000 5000000\n"
+
+
+def test_an_answer_that_finds_no_room_is_an_error_for_the_code(
+    open_sandbox: OpenSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_room(path: str, data: bytes) -> None:
+        raise InvalidSpec("no space left")
+
+    linked = open_sandbox()
+    monkeypatch.setattr(linked.sandbox, "write_file", no_room)
+    cell = linked.start("print(llm_query('q')); print(llm_query('r'))")
+    linked.link.answer(linked.subcall().call, 0, text="x" * 1_000_000)
+    linked.link.answer(linked.subcall().call, 0, text="small")
+    assert linked.finish(cell).stdout == "Error: the answer could not be handed over: no space left\nsmall\n"
+
+
 def test_a_new_host_takes_over_and_misses_nothing(open_sandbox: OpenSandbox) -> None:
     linked = open_sandbox()
     cell = linked.start("print('before'); print(llm_query('q'))")
