@@ -20,6 +20,7 @@ from uuid import uuid4
 
 import msgspec
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 
 from runs.blobs import blob_store
 from runs.models import Context, Node
@@ -121,6 +122,22 @@ class NodeBox:
         if self.node.sandbox_ref:
             sandbox_services.terminate([self.node.sandbox_ref])
 
+    def end_unrecorded(self) -> None:
+        """End a sandbox that was created while its node came to its end: no record leads to it from there."""
+        if self._creating is None:
+            return
+        try:
+            status, ref = Node.objects.values_list("status", "sandbox_ref").get(pk=self.node.pk)
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("a sandbox of node %s may be left for `end_orphans`: %s", self.node.pk, error)
+            return
+        # While the node runs, whoever goes on with it asks for a sandbox with the same key and gets this one.
+        if status == Node.Status.RUNNING or (ref and ref == self.node.sandbox_ref):
+            return
+        if self.node.sandbox_ref:
+            sandbox_services.mark_ended([self.node.sandbox_ref])
+        self._creating.add_done_callback(_end_created)
+
     @contextmanager
     def diverted(self) -> Iterator[Frames]:
         """Frames and losses go to a queue of their own for a while; what is left in it afterwards goes its usual way."""
@@ -215,6 +232,11 @@ def _host_file(sha256: str) -> Path:
         blob_store().copy_to(sha256, temporary)
         temporary.replace(path)
     return path
+
+
+def _end_created(creating: Future[tuple[Sandbox, SandboxInfo]]) -> None:
+    if not creating.cancelled() and creating.exception() is None:
+        sandbox_services.terminate_soon([creating.result()[0].ref])
 
 
 def _raw(value: object) -> msgspec.Raw | None:

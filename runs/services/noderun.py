@@ -68,6 +68,7 @@ class NodeRun:
     def close(self) -> None:
         self.desk.abandon()
         self.box.close()
+        self.box.end_unrecorded()
 
     def _task(self) -> NodeTask:
         config, node = self.config, self.node

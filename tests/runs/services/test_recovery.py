@@ -18,6 +18,7 @@ from runs.services.execution import execute_step
 from runs.services.leases import FenceLost
 from runs.services.reconciler import end_orphans, reconcile
 from runs.services.transaction import session_transaction
+from sandboxes import aio
 from sandboxes import services as sandbox_services
 from sandboxes.models import SandboxRecord
 from tests.factories import scripted_config
@@ -124,6 +125,15 @@ def test_a_sandbox_that_dies_is_rebuilt_with_its_variables() -> None:
     assert states == ["ready", "lost", "rebuilt", "ended"]
     assert LmCall.objects.filter(session=session, kind="leaf").count() == 1
     assert log_faults(log(session)) == []
+
+
+def test_a_sandbox_made_early_for_a_node_that_never_used_it_is_ended_with_the_node() -> None:
+    refused = {"when": {"kind": "turn"}, "reply": "", "fault": "401", "latency_ms": 300}
+    session = run_to_end(start(scripted_config(rules(refused))))
+    assert (session.status, session.error_type) == ("failed", "LmAuthFailed")
+    provider = sandbox_services.provider_named("local")
+    labels = {"session": str(session.uuid)}
+    wait_until("the end of its sandbox", lambda: not aio.run(provider.list(labels)), 20)
 
 
 def test_the_reconciler_sends_what_was_forgotten() -> None:
