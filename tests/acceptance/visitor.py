@@ -177,6 +177,11 @@ class Visitor(Client):
     def wait_for_events(self, uuid: str, kind: str, least: int = 1, timeout_s: float = 30) -> None:
         wait_until(f"{least} times {kind}", lambda: self.count(uuid, kind) >= least, timeout_s)
 
+    def output(self, uuid: str) -> str:
+        """What the session's cells wrote, as far as its events hold it themselves."""
+        texts = [event["text"] for event in self.events(uuid) if event["type"] == "cell.output"]
+        return "".join(text if isinstance(text, str) else text["head"] + text["tail"] for text in texts)
+
     def goes_on(self) -> None:
         """The next session is unharmed: it answers, in a sandbox of its own."""
         uuid = self.begin(scripted(turn(None, "answer['content'] = len(context); answer['ready'] = True")))
@@ -195,6 +200,10 @@ class Visitor(Client):
                 await provider.close()
 
         return aio.run(ask(), timeout_s=30)
+
+    def wait_for_no_sandbox(self, uuid: str, timeout_s: float = 30) -> None:
+        """Until the service has no sandbox of this session any more."""
+        wait_until("its sandboxes end", lambda: not self.sandboxes({"session": uuid}), timeout_s)
 
     def memory_mb(self, name: str) -> float:
         """Resident memory of one process of the stack."""
