@@ -211,15 +211,18 @@ class StepCells:
 
     def _prompts(self, frame: SubCall) -> list[Payload]:
         """The prompts with their texts; what cannot be taken is told once for the call and not for each of them."""
-        prompts, refused = [], ""
+        prompts: list[Payload] = []
+        refused: SandboxError | None = None
         for prompt in frame.prompts:
             try:
+                if refused is not None and prompt.file is not None:
+                    raise refused  # no further file is read: ten thousand refusals take their time, too
                 text = self._text(prompt, min(MAX_TEXT_BYTES, self._prompts_left_bytes))
             except SandboxError as error:
-                text, refused = _not_taken(prompt, error), str(error)
+                text, refused = _not_taken(prompt, error), error
             self._prompts_left_bytes -= min(len(text), self._prompts_left_bytes)
             prompts.append(Payload(text=text))
-        if refused:
+        if refused is not None:
             self._log(f"prompts of {frame.call} could not be taken from the sandbox: {refused}")
         return prompts
 
