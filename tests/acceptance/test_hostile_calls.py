@@ -84,6 +84,16 @@ ENDLESS = {
 }
 
 
+def forged(message: Plain) -> str:
+    """Code that says `message` to its supervisor in the name of the REPL."""
+    return f"""
+import gc, time
+control = next(thing for thing in gc.get_objects() if type(thing).__name__ == "Control")
+control.send({message!r})
+time.sleep(5)
+"""
+
+
 def ready(code: str) -> str:
     return code if "ready" in code else f"{code}; answer['ready'] = True"
 
@@ -148,17 +158,28 @@ def test_a_recursion_bomb_stops_at_the_limit_of_nodes_and_leaves_no_sandbox(clie
 
 @pytest.mark.parametrize("file", ["../../etc/passwd", "/etc/passwd", ".rlm/out/../../../etc/passwd", ".rlm/out/link"])
 def test_a_forged_payload_reads_nothing_of_the_host(client: Visitor, file: str) -> None:
-    forged = f"""
-import json, os, socket
-os.makedirs('.rlm/out', exist_ok=True)
-os.symlink('/etc/passwd', '.rlm/out/link')
-line = json.dumps({{"t": "done", "final": {{"file": {file!r}, "size_bytes": 100}}, "variables": []}}).encode() + b"\\n"
-for fd in range(3, 64):
-    try: os.write(fd, line)
-    except OSError: pass
-"""
-    uuid = client.begin(scripted(turn(1, forged), turn(2, GO_ON)), cell_timeout_s=5)
+    link = "import os; os.makedirs('.rlm/out', exist_ok=True); os.symlink('/etc/passwd', '.rlm/out/link')\n"
+    done = {"t": "done", "final": {"file": file, "size_bytes": 100}, "variables": []}
+    uuid = client.begin(scripted(turn(1, link + forged(done)), turn(2, GO_ON)), cell_timeout_s=5)
     session = client.ended(uuid)
     assert session["status"] == "finished"
     assert "root:" not in session["answer"]
+    # It was taken as the cell's answer, which could not be read, or the process that said it was ended.
+    assert "could not be taken" in session["answer"] or "broke its protocol" in str(client.events(uuid))
+    client.goes_on()
+
+
+def test_prompts_that_name_one_large_file_do_not_fill_the_worker(client: Visitor) -> None:
+    # Ten thousand claims of a few bytes each, which would be 600 GB of text.
+    large = (
+        "import os\nos.makedirs('.rlm/out', exist_ok=True)\n"
+        "with open('.rlm/out/big', 'wb') as file: file.write(b'x' * 60_000_000)\n"
+    )
+    call = {"t": "call", "n": 1, "kind": "llm", "batch": True, "blocking": True}
+    call["prompts"] = [{"file": ".rlm/out/big", "size_bytes": 1}] * 10_000
+    before_mb = client.forget_peaks("worker-0")["worker-0"]
+    uuid = client.begin(scripted(LEAF, turn(1, large + forged(call)), turn(2, GO_ON)), cell_timeout_s=5)
+    session = client.ended(uuid)
+    assert (session["status"], session["error_type"]) == ("limited", "LimitReached")
+    assert client.peak_mb("worker-0") < before_mb + 900
     client.goes_on()
