@@ -82,7 +82,7 @@ class StepCalls:
             model = self._desk.model_for(ask)
             reserved = self._desk.reservation(ask, model)
         except LmError as error:
-            self.ready.append(ModelFailed(ask.call, _error_info(error)))
+            self.ready.append(ModelFailed(ask.call, error_info(error)))
             return
         if self._journal_is_stale:
             self._journal_is_stale = False
@@ -143,7 +143,7 @@ class StepCalls:
         self._answered.append((out, answer))
         key = out.wanted.ask.call
         if answer.reply is None:
-            return ModelFailed(key, _error_info(answer.error))
+            return ModelFailed(key, error_info(answer.error))
         usage = answer.reply.usage
         return ModelReplied(
             key, scrub(answer.reply.text), answer.reply.finish_reason, usage.input_tokens, usage.output_tokens
@@ -264,7 +264,7 @@ class StepCalls:
         node, call = self._run.node.number, out.row.number
         if answer.reply is None:
             attempts = getattr(answer.error, "attempts", 1)
-            error = _error_info(answer.error)
+            error = error_info(answer.error)
             return LmFailed(node=node, call=call, error=error, duration_ms=answer.duration_ms, attempts=attempts)
         usage = answer.reply.usage
         cost = self._desk.endpoint(out.wanted.model).cost(usage)
@@ -294,7 +294,7 @@ class StepCalls:
         meter.lm_calls += 1
         if answer.reply is None:
             meter.lm_calls_failed += 1
-            error = _error_info(answer.error)
+            error = error_info(answer.error)
             return Settlement(out.row, LmCall.Status.FAILED, error_type=error.type, error_message=error.message)
         usage = answer.reply.usage
         cost = self._desk.endpoint(out.wanted.model).cost(usage)
@@ -319,7 +319,8 @@ def _prompt_text(ask: Ask) -> str:
     return "\n\n".join(f"[{message.role}]\n{message.content}" for message in ask.messages)
 
 
-def _error_info(error: BaseException | None) -> ErrorInfo:
+def error_info(error: BaseException | None) -> ErrorInfo:
+    """What became of a call that has no reply, for the record, the code and people."""
     if error is None:
         return ErrorInfo("Cancelled", "the call was cancelled")
     message = scrub(str(error))[:1000]

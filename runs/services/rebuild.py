@@ -9,18 +9,23 @@ from __future__ import annotations
 
 from queue import Empty
 
-from runs.engine.io import CallKey
+from runs.engine.io import Ask, CallKey
 from runs.engine.state import CellRecord, step_state
-from runs.models import LmCall, Step
-from runs.services.children import endings
+from runs.engine.subcalls import chat_messages
+from runs.lm.errors import LmError
+from runs.models import Step
+from runs.services.calls import error_info
+from runs.services.journal import request_sha256
 from runs.services.nodebox import NodeBox
 from runs.services.noderun import NodeRun
+from runs.services.recorded import Recorded, RecordedAnswers, child_request
+from runs.text import scrub
 from sandboxes.errors import SandboxError, StreamLost
 from sandboxes.frames import Finished, SubCall
 
 REBUILD_CELL_TIMEOUT_S = 600.0
 """For cells that came to their end by themselves: this machine may be a slower one."""
-Answers = dict[CallKey, tuple[str | None, str | None]]
+MAX_PROMPT_BYTES = 64 * 1024 * 1024
 
 
 class RebuildDiverged(SandboxError):
@@ -31,57 +36,70 @@ def rebuild(run: NodeRun, box: NodeBox, *, before_step: int) -> None:
     """Run all cells of the node's steps before `before_step`, and the finished ones of that step, again."""
     steps = Step.objects.filter(node=run.node, number__lte=before_step).order_by("number")
     for step in steps:
-        answers = _recorded_answers(step, run)
+        answers = RecordedAnswers(step, run)
         for number, cell in enumerate(step_state(step.state).cells, start=1):
             if cell.status:
-                _run_again(run, box, f"rebuild.{step.number}.{number}", number, cell, answers)
+                _CellAgain(run, box, number, cell, answers).run(f"rebuild.{step.number}.{number}")
 
 
-def _recorded_answers(step: Step, run: NodeRun) -> Answers:
-    """Text or error of every sub-call of the step that had one."""
-    answers: Answers = {}
-    for row in LmCall.objects.filter(step=step, kind="leaf"):
-        if row.status == LmCall.Status.FINISHED:
-            answers[CallKey(row.cell, row.subcall, row.index)] = (row.reply, None)
-        elif row.status == LmCall.Status.FAILED:
-            answers[CallKey(row.cell, row.subcall, row.index)] = (None, row.error_message)
-    for ended in endings(step.children.all(), run.store):
-        answers[ended.call] = (ended.answer, ended.error)
-    return answers
+class _CellAgain:
+    """One finished cell, run again."""
 
+    def __init__(self, run: NodeRun, box: NodeBox, number: int, cell: CellRecord, answers: RecordedAnswers) -> None:
+        self._run = run
+        self._box = box
+        self._number = number
+        self._cell = cell
+        self._answers = answers
+        self._silent = len(cell.opened) - answers.calls(number)
+        """Sub-calls that nobody waited for and that had no answer when the cell ended."""
 
-def _run_again(run: NodeRun, box: NodeBox, name: str, number: int, cell: CellRecord, answers: Answers) -> None:
-    link = box.link
-    assert link is not None
-    by_itself = cell.status in ("ok", "error")
-    timeout_s = REBUILD_CELL_TIMEOUT_S if by_itself else run.config.limits.cell_timeout_s
-    with box.diverted() as frames:
-        link.execute(name, cell.code, timeout_s)
-        while True:
-            try:
-                frame = frames.get(timeout=REBUILD_CELL_TIMEOUT_S)
-            except Empty:
-                raise StreamLost(f"cell {name} did not end while its state was rebuilt", resumable=False) from None
-            if isinstance(frame, SandboxError):
-                raise frame
-            seq = getattr(frame, "seq", 0)
-            box.seen_seq = max(box.seen_seq, seq)
-            link.ack(seq)
-            if isinstance(frame, SubCall) and frame.cell == name:
-                _answer(box, frame, number, cell, answers)
-            elif isinstance(frame, Finished) and frame.cell == name:
-                return
+    def run(self, name: str) -> None:
+        link = self._box.link
+        assert link is not None
+        by_itself = self._cell.status in ("ok", "error")
+        timeout_s = REBUILD_CELL_TIMEOUT_S if by_itself else self._run.config.limits.cell_timeout_s
+        with self._box.diverted() as frames:
+            link.execute(name, self._cell.code, timeout_s)
+            while True:
+                try:
+                    frame = frames.get(timeout=REBUILD_CELL_TIMEOUT_S)
+                except Empty:
+                    raise StreamLost(f"cell {name} did not end while its state was rebuilt", resumable=False) from None
+                if isinstance(frame, SandboxError):
+                    raise frame
+                seq = getattr(frame, "seq", 0)
+                self._box.seen_seq = max(self._box.seen_seq, seq)
+                link.ack(seq)
+                if isinstance(frame, SubCall) and frame.cell == name:
+                    self._answer(frame)
+                elif isinstance(frame, Finished) and frame.cell == name:
+                    return
 
+    def _answer(self, frame: SubCall) -> None:
+        found = [self._recorded(frame, index) for index in range(len(frame.prompts))]
+        if not any(found):
+            self._silent -= 1
+        if None in found and (frame.blocking or self._silent < 0):
+            raise RebuildDiverged(
+                f"the state of the lost sandbox cannot be rebuilt: cell {self._number} made sub-call {frame.call},"
+                " which is not in the journal"
+            )
+        assert self._box.link is not None
+        for index, recorded in enumerate(found):
+            if recorded is not None:
+                self._box.link.answer(frame.call, index, text=recorded.text, error=recorded.error)
 
-def _answer(box: NodeBox, frame: SubCall, number: int, cell: CellRecord, answers: Answers) -> None:
-    assert box.link is not None
-    if frame.call not in cell.opened:
-        raise RebuildDiverged(
-            f"the state of the lost sandbox cannot be rebuilt: cell {number} made sub-call {frame.call},"
-            " which is not in the journal"
-        )
-    for index in range(len(frame.prompts)):
-        recorded = answers.get(CallKey(number, frame.call, index))
-        if recorded is not None:
-            text, error = recorded
-            box.link.answer(frame.call, index, text=text, error=error)
+    def _recorded(self, frame: SubCall, index: int) -> Recorded | None:
+        """The answer to one prompt, or None. A model that the session does not have is refused as it was before."""
+        assert self._box.link is not None
+        key = CallKey(self._number, frame.call, index)
+        prompt = scrub(self._box.link.read_payload(frame.prompts[index], MAX_PROMPT_BYTES))
+        if frame.kind == "rlm" and self._run.task.recursive:
+            return self._answers.take(key, child_request(prompt))
+        ask = Ask(key, "leaf", chat_messages(prompt), model=frame.model)
+        try:
+            model = self._run.desk.model_for(ask)
+        except LmError as error:
+            return Recorded(key, "", None, error_info(error).message)
+        return self._answers.take(key, request_sha256(ask, model.model))

@@ -128,3 +128,30 @@ def test_a_lost_sandbox_is_rebuilt_past_cells_with_left_over_calls_and_past_endl
     states = [event["state"] for event in log(session) if event["type"] == "node.sandbox"]
     assert states == ["ready", "lost", "rebuilt", "ended"]
     assert log_faults(log(session)) == []
+
+
+POOL = """
+from concurrent.futures import ThreadPoolExecutor
+with ThreadPoolExecutor(8) as pool:
+    plain = list(pool.map(llm_query, [f"leaf {n % 20}" for n in range(40)]))
+    deep = list(pool.map(rlm_query, [f"child {n}" for n in range(8)]))
+"""
+
+
+def test_a_lost_sandbox_is_rebuilt_past_calls_that_threads_make_in_another_order() -> None:
+    right = "plain == [f'leaf {n % 20}' for n in range(40)] and deep == [f'child {n}' for n in range(8)]"
+    script = rules(
+        {"when": {"kind": "leaf"}, "reply": "{prompt}", "jitter_ms": 20},
+        {"when": {"kind": "turn", "min_depth": 1}, "reply": f"```repl\n{ANSWER.format('context')}\n```"},
+        turn(1, POOL),
+        {**turn(2, ANSWER.format(right)), "latency_ms": 1500},
+    )
+    session = start(scripted_config(script, limits=Limits(max_depth=2)))
+    killer = lose_sandbox_when(session, "step.finished", 9)
+    run_to_end(session)
+    killer.join()
+    assert (session.status, session.answer) == ("finished", "True")
+    lost = [event["node"] for event in log(session) if event["type"] == "node.sandbox" and event["state"] == "lost"]
+    assert lost == [0]
+    assert LmCall.objects.filter(session=session, kind="leaf").count() == 40
+    assert log_faults(log(session)) == []
