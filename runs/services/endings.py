@@ -94,7 +94,9 @@ def sandbox_ms(node: Node) -> int:
 
 
 def partial_of(node: Node) -> str:
-    return str(node.state.get("partial", ""))
+    """The best answer of a node that ends without one; a root's latest words will do, for people (`runs.engine.answers`)."""
+    last_words = node.state.get("last_words", "") if node.parent_id is None else ""
+    return str(node.state.get("partial") or last_words)
 
 
 def _close_node(

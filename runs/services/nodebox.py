@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 SETUP_TIMEOUT_S = 120.0
 ATTACH_TIMEOUT_S = 30.0
+GRACE_S = 600.0
+LONGEST_S = 30 * 24 * 3600
+"""Life of a sandbox whose session has no wall time limit."""
 ContextKind = Literal["text", "json", "bytes"]
 _KINDS: dict[str, ContextKind] = {"text": "text", "json": "json", "bytes": "bytes"}
 _SUFFIXES: dict[ContextKind, str] = {"text": "txt", "json": "json", "bytes": "bin"}
@@ -75,7 +78,7 @@ class NodeBox:
     def prefetch(self) -> None:
         """Start the creation now, so that it happens while the model thinks."""
         if self.is_new and self._creating is None:
-            self._creating = aio.submit(sandbox_services.create(self.config.provider, self._spec(), self._key()))
+            self._creating = aio.submit(sandbox_services.create(self.config.provider, self.spec(), self._key()))
 
     def open(self) -> sandbox_services.Opened:
         """The created sandbox with its row; the caller records it on the node. Raises `SandboxError`."""
@@ -206,10 +209,15 @@ class NodeBox:
         aio.run(sandbox.put_file(path, str(_host_file(sha256))), timeout_s=SETUP_TIMEOUT_S)
         return path, kind
 
-    def _spec(self) -> Spec:
+    def spec(self) -> Spec:
+        """What the session asks of this node's sandbox."""
         limits = self.config.limits
+        # A node may wait for its children as long as the session may run; idle means nothing before that.
+        most_s = LONGEST_S if limits.max_wall_s is None else min(LONGEST_S, int(limits.max_wall_s + GRACE_S))
         return Spec(
             memory_mb=limits.memory_mb,
+            lifetime_s=most_s,
+            idle_s=most_s,
             tier=self.config.tier,
             labels={"session": str(self.node.session.uuid), "node": str(self.node.number)},
         )

@@ -1,12 +1,15 @@
-"""Control groups for memory and processes, where this machine lets us make them; version 2 or version 1.
+"""Control groups for processor time, memory and processes, where this machine lets us make them; version 2 or version 1.
 
-Without them the watchdog in `watch.py` counts memory and processes itself, a few times a second.
+Without them the watchdog in `watch.py` counts memory and processes itself, a few times a second, and processor time is
+limited in whole cores: the processes are pinned, and the seccomp filter refuses to change that.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
+import math
 import os
 import time
 from pathlib import Path
@@ -17,6 +20,7 @@ MIB = 1024 * 1024
 SUPERVISOR_MB = 64
 """Allowance for the supervisor and the launcher, on top of the memory and the workspace of the code."""
 SPARE_PROCESSES = 4
+CPU_PERIOD_US = 100_000
 REMOVE_TIMEOUT_S = 2.0
 OLD_S = 60.0
 log = logging.getLogger("rlmweb.sandbox")
@@ -35,16 +39,35 @@ class Group(Protocol):
 class Groups(Protocol):
     name: str
 
-    def create(self, box: str, memory_mb: int, disk_mb: int, processes: int) -> Group: ...
+    def create(self, box: str, cpu: float, memory_mb: int, disk_mb: int, processes: int) -> Group: ...
+
+
+class _Cores:
+    """The limit without a quota: the processes of a sandbox, and what they start, share so many whole cores."""
+
+    _first = itertools.count()
+
+    def __init__(self, cpu: float) -> None:
+        cores = sorted(os.sched_getaffinity(0))
+        start = next(self._first)
+        self._cores = {cores[(start + n) % len(cores)] for n in range(min(len(cores), math.ceil(cpu)))}
+
+    def attach(self, pids: list[int]) -> None:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(pid, self._cores)
 
 
 class _Folders:
     """The folders of one sandbox: one in version 2, one per controller in version 1."""
 
-    def __init__(self, folders: list[Path]) -> None:
+    def __init__(self, folders: list[Path], cores: _Cores | None) -> None:
         self._folders = folders
+        self._cores = cores
 
     def attach(self, pids: list[int]) -> None:
+        if self._cores is not None:
+            self._cores.attach(pids)
         for folder in self._folders:
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
@@ -60,50 +83,70 @@ class _Folders:
 class VersionTwo:
     name = "cgroup v2"
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, *, cpu: bool) -> None:
         self._base = base
+        self.limits_cpu = cpu
 
-    def create(self, box: str, memory_mb: int, disk_mb: int, processes: int) -> Group:
+    def create(self, box: str, cpu: float, memory_mb: int, disk_mb: int, processes: int) -> Group:
         folder = self._base / f"rlmweb-{box}"
         folder.mkdir()
         _write(folder / "memory.max", (memory_mb + disk_mb + SUPERVISOR_MB) * MIB)
         with contextlib.suppress(FileNotFoundError):
             _write(folder / "memory.swap.max", 0)
         _write(folder / "pids.max", processes + SPARE_PROCESSES)
-        return _Folders([folder])
+        if self.limits_cpu:
+            _write(folder / "cpu.max", f"{_quota_us(cpu)} {CPU_PERIOD_US}")
+        return _Folders([folder], None if self.limits_cpu else _Cores(cpu))
 
 
 class VersionOne:
     name = "cgroup v1"
 
-    def __init__(self, memory: Path, pids: Path) -> None:
+    def __init__(self, memory: Path, pids: Path, cpu: Path | None) -> None:
         self._memory = memory
         self._pids = pids
+        self._cpu = cpu
+        self.limits_cpu = cpu is not None
 
-    def create(self, box: str, memory_mb: int, disk_mb: int, processes: int) -> Group:
+    def create(self, box: str, cpu: float, memory_mb: int, disk_mb: int, processes: int) -> Group:
         memory, pids = self._memory / f"rlmweb-{box}", self._pids / f"rlmweb-{box}"
         memory.mkdir()
         pids.mkdir()
         _write(memory / "memory.limit_in_bytes", (memory_mb + disk_mb + SUPERVISOR_MB) * MIB)
         _write(pids / "pids.max", processes + SPARE_PROCESSES)
-        return _Folders([memory, pids])
+        if self._cpu is None:
+            return _Folders([memory, pids], _Cores(cpu))
+        folder = self._cpu / f"rlmweb-{box}"
+        folder.mkdir()
+        _write(folder / "cpu.cfs_period_us", CPU_PERIOD_US)
+        _write(folder / "cpu.cfs_quota_us", _quota_us(cpu))
+        return _Folders([memory, pids, folder], None)
 
 
 class NoGroup:
+    """Memory and processes are the watchdog's."""
+
+    def __init__(self, cpu: float) -> None:
+        self._cores = _Cores(cpu)
+
     def attach(self, pids: list[int]) -> None:
-        pass
+        self._cores.attach(pids)
 
     def remove(self) -> None:
         pass
 
 
 class NoGroups:
-    """Nothing to be had: the watchdog does it alone."""
+    """No control group to be had."""
 
     name = ""
 
-    def create(self, box: str, memory_mb: int, disk_mb: int, processes: int) -> Group:
-        return NoGroup()
+    def create(self, box: str, cpu: float, memory_mb: int, disk_mb: int, processes: int) -> Group:
+        return NoGroup(cpu)
+
+
+def _quota_us(cpu: float) -> int:
+    return max(1_000, int(cpu * CPU_PERIOD_US))
 
 
 def find_groups() -> Groups:
@@ -113,7 +156,7 @@ def find_groups() -> Groups:
         if candidate is None:
             continue
         try:
-            candidate.create(f"probe-{os.getpid()}", 64, 1, 16).remove()
+            candidate.create(f"probe-{os.getpid()}", 1, 64, 1, 16).remove()
             return candidate
         except OSError as error:
             log.info("%s cannot be used: %s", candidate.name, error)
@@ -141,29 +184,49 @@ def _version_two(own: dict[str, str]) -> Groups | None:
     if base == MOUNT or not os.access(base / "cgroup.procs", os.W_OK):
         return None
     try:
-        if not {"memory", "pids"} <= set((base / "cgroup.controllers").read_text().split()):
+        controllers = set((base / "cgroup.controllers").read_text().split())
+        if not {"memory", "pids"} <= controllers:
             return None
         _remove_old(base)
         leaf = base / "rlmweb-service"
         leaf.mkdir(exist_ok=True)
         _write(leaf / "cgroup.procs", os.getpid())
-        _write(base / "cgroup.subtree_control", "+memory +pids")
+        cpu = "cpu" in controllers
+        _write(base / "cgroup.subtree_control", "+memory +pids +cpu" if cpu else "+memory +pids")
     except OSError as error:
         log.info("cgroup v2 is not delegated to this service: %s", error)
         return None
-    return VersionTwo(base)
+    return VersionTwo(base, cpu=cpu)
 
 
 def _version_one(own: dict[str, str]) -> Groups | None:
-    places = []
-    for controller in ("memory", "pids"):
-        nested = MOUNT / controller / own.get(controller, "").lstrip("/")
-        place = nested if nested.is_dir() else MOUNT / controller
-        if not (place / "cgroup.procs").exists() or not os.access(place, os.W_OK):
-            return None
-        places.append(place)
-        _remove_old(place)
-    return VersionOne(*places)
+    memory, pids = _writable("memory", own), _writable("pids", own)
+    if memory is None or pids is None:
+        return None
+    cpu = _writable("cpu", own)
+    for place in (memory, pids, cpu):
+        if place is not None:
+            _remove_old(place)
+    return VersionOne(memory, pids, cpu if cpu is not None and _has_quota(cpu) else None)
+
+
+def _has_quota(place: Path) -> bool:
+    """Kernels without bandwidth control have the controller and not the quota."""
+    probe = place / f"rlmweb-quota-{os.getpid()}"
+    try:
+        probe.mkdir()
+        return (probe / "cpu.cfs_quota_us").exists()
+    except OSError:
+        return False
+    finally:
+        _try_remove(probe)
+
+
+def _writable(controller: str, own: dict[str, str]) -> Path | None:
+    """Where groups of this controller can be made."""
+    nested = MOUNT / controller / own.get(controller, "").lstrip("/")
+    place = nested if nested.is_dir() else MOUNT / controller
+    return place if (place / "cgroup.procs").exists() and os.access(place, os.W_OK) else None
 
 
 def _remove_old(place: Path) -> None:

@@ -56,7 +56,7 @@ class Keeper:
             raise InvalidSpec(f"the tier {spec.tier!r} does not work on this machine; {', '.join(self.tiers)} does")
         id = os.urandom(8).hex()
         try:
-            group = self.groups.create(id, spec.memory_mb, spec.disk_mb, spec.max_processes)
+            group = self.groups.create(id, spec.cpu, spec.memory_mb, spec.disk_mb, spec.max_processes)
         except OSError as error:
             raise ProviderUnavailable(f"no control group for the sandbox: {error}") from error
         box = Box(tier, spec, self._folder / id, group, self._box_ended)

@@ -32,6 +32,7 @@ KERNEL = (
     "finit_module", "delete_module", "reboot", "swapon", "swapoff", "acct", "quotactl", "quotactl_fd",
     "lookup_dcookie", "settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "iopl", "ioperm", "syslog",
     "personality", "modify_ldt", "mbind", "set_mempolicy", "migrate_pages", "move_pages", "mknod", "mknodat",
+    "sched_setaffinity",
 )  # fmt: skip
 """Refused in every tier."""
 
@@ -43,7 +44,7 @@ OUTSIDE = (
 )  # fmt: skip
 """Refused where the host's files and IPC objects are in reach of names: Landlock does not cover these calls."""
 
-OWN_ONLY = ("prlimit64", "sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr")
+OWN_ONLY = ("prlimit64", "sched_setscheduler", "sched_setparam", "sched_setattr")
 """Where the host's processes are in reach of numbers: allowed on the calling process (number 0) only."""
 
 SIGNALS = (

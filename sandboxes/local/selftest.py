@@ -100,7 +100,7 @@ def _bait(setting: Setting) -> Iterator[dict[str, Any]]:
 async def _run_probe(tier: Tier, setting: Setting, facts: dict[str, Any]) -> str:
     code = f"FACTS = {facts!r}\n" + (Path(__file__).parent / "probe.py").read_text()
     folder = setting.folder / f"test-{tier.name}"
-    box = Box(tier, BoxSpec(tier=tier.name), folder, NoGroup(), lambda _: None)
+    box = Box(tier, BoxSpec(tier=tier.name), folder, NoGroup(cpu=1), lambda _: None)
     await box.start()
     try:
         host = _Host()

@@ -19,13 +19,15 @@ BASE_ENV = {
 }
 MAX_ENV = 64
 MAX_LABELS = 16
+LEAST_CPU, MOST_CPU = 0.05, 1024
 
 
 @dataclass(frozen=True, slots=True)
 class BoxSpec:
-    """Limits and surroundings of one sandbox. Memory and disk in MiB, times in seconds."""
+    """Limits and surroundings of one sandbox. Processor time in cores, memory and disk in MiB, times in seconds."""
 
     tier: str = ""
+    cpu: float = 1.0
     memory_mb: int = 2048
     disk_mb: int = 512
     max_processes: int = 64
@@ -38,6 +40,7 @@ class BoxSpec:
         """Whether a waiting sandbox made for `pooled` serves this one: labels and times can still be set, no more."""
         return (
             self.tier in ("", pooled.tier)
+            and self.cpu == pooled.cpu
             and self.memory_mb == pooled.memory_mb
             and self.disk_mb == pooled.disk_mb
             and self.max_processes == pooled.max_processes
@@ -65,6 +68,9 @@ def parse_spec(value: Any) -> BoxSpec:
         number = value.get(name, low)
         if type(number) is not int or not low <= number <= high:
             raise InvalidSpec(f"{name} must be a whole number from {low} to {high}, not {number!r}")
+    cpu = value.get("cpu", 1.0)
+    if isinstance(cpu, bool) or not isinstance(cpu, int | float) or not LEAST_CPU <= cpu <= MOST_CPU:
+        raise InvalidSpec(f"cpu must be a number of cores from {LEAST_CPU} to {MOST_CPU}, not {cpu!r}")
     for name, limit in (("env", MAX_ENV), ("labels", MAX_LABELS)):
         _check_texts(name, value.get(name, {}), limit)
     if not isinstance(value.get("tier", ""), str):

@@ -28,7 +28,7 @@ from sandboxes.local.relay import REPLACED
 NAME = "local"
 READ_CHUNK_BYTES = 2 * 1024 * 1024
 WRITE_INLINE_BYTES = 8 * 1024 * 1024
-SPEC_FIELDS = ("tier", "memory_mb", "disk_mb", "max_processes", "lifetime_s", "idle_s")
+SPEC_FIELDS = ("tier", "cpu", "memory_mb", "disk_mb", "max_processes", "lifetime_s", "idle_s")
 
 
 class LocalProvider:
@@ -71,7 +71,7 @@ class LocalProvider:
             problems.append(Problem("isolation_min", f"local sandboxes are containers, not {spec.isolation_min.value}"))
         if spec.image:
             problems.append(Problem("image", "local sandboxes run the Python of this machine, not an image"))
-        for field, low in (("memory_mb", 64), ("disk_mb", 1), ("max_processes", 4)):
+        for field, low in (("cpu", 0.05), ("memory_mb", 64), ("disk_mb", 1), ("max_processes", 4)):
             if getattr(spec, field) < low:
                 problems.append(Problem(field, f"{field} must be at least {low}"))
         return problems

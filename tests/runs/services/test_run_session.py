@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
+from django.db import connection
 
-from rlmweb.bench.outside import log_faults
+from rlmweb.bench.outside import log_faults, wait_until
 from runs.access import Actor
 from runs.engine.limits import Limits
 from runs.events.types import wire_text
 from runs.models import Event, LmCall, Node, Session, Step
 from runs.services.config import SessionConfig
+from runs.services.noderun import NodeRun
 from runs.services.sessions import start_session, stop_session
 from tests.factories import make_context, make_team, make_user, scripted_config
 from tests.runs.services.inline import run_to_end
@@ -158,3 +161,31 @@ def test_the_tour_comes_to_a_right_answer() -> None:
     session = run_to_end(start(scripted_config("tour"), text="import os\n\nclass A:\n    pass\n" * 400))
     assert session.status == "finished"
     assert log_faults(log(session)) == []
+
+
+def test_a_session_stopped_before_any_answer_shows_its_latest_words() -> None:
+    reply = "The file looks like a list of letters.\n```repl\nprint(1)\n```"
+    script = rules({"when": {"kind": "turn", "step": 1}, "reply": reply}, {"when": {"kind": "turn"}, "fault": "hang"})
+    session = start(scripted_config(script))
+    actor = Actor(session.created_by, "test")
+
+    def stop_in_second_turn() -> None:
+        asked = Event.objects.filter(session=session, type="lm.started")
+        wait_until("the second turn", lambda: asked.count() == 2, 30)
+        stop_session(session, actor=actor)
+        connection.close()
+
+    stopper = threading.Thread(target=stop_in_second_turn)
+    stopper.start()
+    run_to_end(session)
+    stopper.join()
+    assert (session.status, session.answer_partial) == ("stopped", True)
+    assert session.answer == "The file looks like a list of letters."
+
+
+def test_a_sandbox_lives_as_long_as_its_session_may() -> None:
+    session = start(scripted_config(rules(turn(1, "1")), limits=Limits(max_wall_s=7200)))
+    box = NodeRun(Node.objects.get(session=session)).box
+    spec = box.spec()
+    assert spec.idle_s >= 7200
+    assert spec.lifetime_s >= 7200
