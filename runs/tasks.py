@@ -6,7 +6,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from runs.services import execution
+from runs.services import execution, jobs
 from runs.services.dispatch import EXECUTE_STEP
 
 
@@ -14,3 +14,9 @@ from runs.services.dispatch import EXECUTE_STEP
 def execute_step(step_uuid: str) -> None:
     """Work on one step, if it is to be had. Idempotent: a second delivery finds it claimed."""
     execution.execute_step(UUID(step_uuid))
+
+
+@shared_task(name=jobs.RUN_JOB)
+def run_job(job_uuid: str) -> None:
+    """Work on one job, if it is to be had. Idempotent, like `execute_step`."""
+    jobs.run_job(UUID(job_uuid))

@@ -177,6 +177,18 @@ class Sandbox(Protocol):
     async def read_file(self, path: str, *, max_bytes: int) -> bytes:
         """Raises `NotFound` when missing, `InvalidSpec` when larger than `max_bytes` or outside the workspace."""
 
+    async def get_file(self, path: str, target: str, *, max_bytes: int) -> int:
+        """Download `path` of the workspace, whatever its size, to the file `target` of the host; returns its size.
+
+        Raises `NotFound`, or `InvalidSpec` when it is larger than `max_bytes` or not a regular file in the workspace.
+        """
+
+    async def open_side(self) -> Channel:
+        """A second line to the runner beside that of its host, for `evaluate` only.
+
+        Raises `Unsupported` where the provider has no `live_snapshot`.
+        """
+
     async def extend(self, seconds: float) -> None: ...
 
     async def terminate(self) -> None:

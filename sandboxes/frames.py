@@ -1,4 +1,4 @@
-"""The runner protocol, version 1: the frames that cross the boundary of a sandbox.
+"""The runner protocol, version 2: the frames that cross the boundary of a sandbox.
 
 One JSON object a line, at most `MAX_LINE_BYTES`. Frames from the runner carry `seq` 1, 2, 3... for the life of the
 runner; the host acknowledges them and the runner keeps what is not acknowledged (bounded), so that a host that comes
@@ -15,7 +15,10 @@ from typing import Literal
 
 import msgspec
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
+MAX_PART_BYTES = 8 * 1024 * 1024
+MAX_PARTS_AHEAD = 4
+MAX_NEEDED_BLOBS = 10_000
 
 
 class Payload(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -70,9 +73,18 @@ class Setup(msgspec.Struct, frozen=True, tag_field="type", tag="setup", omit_def
     """Reserved for snapshots: names of variables that a restore brings."""
 
 
-class ContextFile(msgspec.Struct, frozen=True):
+class ContextFile(msgspec.Struct, frozen=True, omit_defaults=True):
     path: str
     kind: Literal["text", "json", "bytes"] = "text"
+    sha256: str = ""
+    """Hash of the file where the host keeps it as a blob: snapshots then refer to it and do not store it again."""
+
+
+class BlobEntry(msgspec.Struct, frozen=True, array_like=True):
+    """One content of a pack file: `size_bytes` bytes with this SHA-256."""
+
+    sha256: str
+    size_bytes: int
 
 
 class Tool(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -91,6 +103,8 @@ class Exec(msgspec.Struct, frozen=True, tag_field="type", tag="exec", omit_defau
     code: Payload
     timeout_s: float = 0.0
     """Wall clock without the time spent waiting for sub-calls; 0 means none. The host keeps a clock of its own."""
+    show: bool = False
+    """Report the value of a last expression as `finished.value`, as an interactive Python would."""
 
 
 class Answer(msgspec.Struct, frozen=True, tag_field="type", tag="answer", omit_defaults=True):
@@ -120,20 +134,62 @@ class Shutdown(msgspec.Struct, frozen=True, tag_field="type", tag="shutdown"):
 
 
 class TakeSnapshot(msgspec.Struct, frozen=True, tag_field="type", tag="snapshot"):
-    """Reserved in version 1: answered with `unsupported`."""
+    """Save the state between two cells; carried out once for an id, in the order of the requests.
+
+    The REPL forks: `snapshot_taken` says that the next cell may run. The copy is written down in the background
+    (`snapshot_part`..., `snapshot_done`) when `durable`, and kept to be forked from (`evaluate`) when `live`.
+    """
 
     id: str
-    kind: Literal["live", "durable"] = "durable"
+    live: bool = True
+    durable: bool = True
 
 
 class Restore(msgspec.Struct, frozen=True, tag_field="type", tag="restore"):
-    """Reserved in version 1: answered with `unsupported`."""
+    """Bring a REPL that was set up and ran no cell to the state of `manifest` (JSON text of a `Manifest`).
+
+    Answered by `restored`. Variables come when code first names them (`need`, `supply`) unless `eager`.
+    """
 
     id: str
-    snapshot: str = ""
+    manifest: Payload
+    eager: bool = False
 
 
-HostFrame = Attach | Setup | Exec | Answer | Ack | Interrupt | Shutdown | TakeSnapshot | Restore
+class Supply(msgspec.Struct, frozen=True, tag_field="type", tag="supply"):
+    """Answer to `need`: `pack` is a file of the workspace that holds the contents of `blobs`, one after the other.
+
+    `missing` names contents that the host does not have (any more).
+    """
+
+    id: str
+    pack: str = ""
+    blobs: list[BlobEntry] = []
+    missing: list[str] = []
+
+
+class Evaluate(msgspec.Struct, frozen=True, tag_field="type", tag="evaluate"):
+    """Run code in a throw-away fork of live snapshot `snapshot`; answered by `evaluated`. Side channel only.
+
+    The fork may write no file, signal nobody outside itself and make no sub-calls. The value of a last expression is
+    returned as its `repr`.
+    """
+
+    id: str
+    snapshot: str
+    code: Payload
+    timeout_s: float = 5.0
+    max_output_bytes: int = 256 * 1024
+
+
+class SideToRunner(msgspec.Struct, frozen=True, tag_field="type", tag="side"):
+    """A frame of another client than the host (a side channel), wrapped by the provider. `n` tells clients apart."""
+
+    n: int
+    frame: msgspec.Raw
+
+
+HostFrame = Attach | Setup | Exec | Answer | Ack | Interrupt | Shutdown | TakeSnapshot | Restore | Supply | Evaluate
 
 
 # Runner to host -----------------------------------------------------------------------------------------------------
@@ -189,6 +245,8 @@ class Finished(msgspec.Struct, frozen=True, tag_field="type", tag="finished", om
     error: CellError | None = None
     final: Payload | None = None
     """Set when the code gave an answer: `answer["ready"] = True`, `FINAL(x)` or `FINAL_VAR("x")`."""
+    value: Payload | None = None
+    """`repr` of the last expression, when `exec.show` asked for it and the code ended in one."""
     partial: Payload | None = None
     """`answer["content"]` while it is not ready, when it is not empty."""
     variables: list[Variable] = []
@@ -233,7 +291,96 @@ class RunnerError(msgspec.Struct, frozen=True, tag_field="type", tag="error", om
     id: str = ""
 
 
-RunnerFrame = Ready | SubCall | Output | Finished | State | SetupDone | RunnerError
+class SnapshotTaken(msgspec.Struct, frozen=True, tag_field="type", tag="snapshot_taken", omit_defaults=True):
+    """The state of snapshot `id` is set apart; the next cell changes nothing of it.
+
+    `live`: a parked copy can be forked from. When not, `reason` says why (threads, no room...). An empty `reason` with
+    `live` false: none was asked for.
+    """
+
+    seq: int
+    id: str
+    live: bool = False
+    reason: str = ""
+    blocked_ms: float = 0.0
+    """How long the REPL could not have run a cell."""
+
+
+class SnapshotPart(msgspec.Struct, frozen=True, tag_field="type", tag="snapshot_part"):
+    """New contents of snapshot `id`, in `file`, one after the other. The file stays until this frame is acknowledged.
+
+    At most `MAX_PARTS_AHEAD` parts wait for acknowledgement; a part is at most `MAX_PART_BYTES` plus one content.
+    """
+
+    seq: int
+    id: str
+    part: int
+    file: str
+    blobs: list[BlobEntry]
+
+
+class SnapshotDone(msgspec.Struct, frozen=True, tag_field="type", tag="snapshot_done", omit_defaults=True):
+    """Snapshot `id` is complete: `manifest` is the JSON text of a `sandboxes.manifest.Manifest`; or `error` says why
+    there is none."""
+
+    seq: int
+    id: str
+    manifest: Payload | None = None
+    error: str = ""
+    duration_ms: float = 0.0
+
+
+class LiveDropped(msgspec.Struct, frozen=True, tag_field="type", tag="live_dropped"):
+    """These parked copies are gone (the cap, memory, or code that killed them); durable snapshots are not affected."""
+
+    seq: int
+    ids: list[str]
+
+
+class Need(msgspec.Struct, frozen=True, tag_field="type", tag="need"):
+    """A restored REPL wants these contents (SHA-256 each), at most `MAX_NEEDED_BLOBS` a frame, and waits."""
+
+    seq: int
+    id: str
+    blobs: list[str]
+
+
+class Restored(msgspec.Struct, frozen=True, tag_field="type", tag="restored", omit_defaults=True):
+    """Answer to `restore`. Without `error` the REPL is in the state of the manifest (its variables perhaps not loaded)."""
+
+    seq: int
+    id: str
+    error: CellError | None = None
+    variables: list[Variable] = []
+
+
+class Evaluated(msgspec.Struct, frozen=True, tag_field="type", tag="evaluated", omit_defaults=True):
+    """Result of `evaluate`. status: `ok`, `error`, `timeout`, `killed`, `no_snapshot` (none parked under that id)."""
+
+    id: str
+    status: Literal["ok", "error", "timeout", "killed", "no_snapshot", "unsupported"]
+    value: Payload | None = None
+    output: str = ""
+    output_bytes: int = 0
+    error: CellError | None = None
+    duration_ms: float = 0.0
+
+
+RunnerFrame = (
+    Ready
+    | SubCall
+    | Output
+    | Finished
+    | State
+    | SetupDone
+    | RunnerError
+    | SnapshotTaken
+    | SnapshotPart
+    | SnapshotDone
+    | LiveDropped
+    | Need
+    | Restored
+)
 
 _decoder = msgspec.json.Decoder(RunnerFrame)
 _encoder = msgspec.json.Encoder()

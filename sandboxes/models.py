@@ -34,10 +34,13 @@ class SandboxRecord(models.Model):
 
 
 class Snapshot(models.Model):
-    """Saved state of a sandbox at the end of a step: what it holds, where, and what it does not hold."""
+    """Saved state of a sandbox at the end of a step: what it holds, where, and what it does not hold.
+
+    A row is written when all of its contents are stored: one that exists is complete. Portable: `manifest_sha256` is the
+    blob of a `sandboxes.manifest.Manifest`, and restores on any provider. Native: `ref` names it at the provider.
+    """
 
     class Kind(models.TextChoices):
-        LIVE = "live", "Live"
         FILESYSTEM = "fs", "File system"
         MEMORY = "memory", "Memory"
         PORTABLE = "portable", "Portable"
@@ -47,19 +50,32 @@ class Snapshot(models.Model):
     session_uuid = models.UUIDField(db_index=True)
     node_uuid = models.UUIDField(db_index=True)
     step_number = models.PositiveIntegerField()
-    kind = models.CharField(max_length=16, choices=Kind.choices)
+    kind = models.CharField(max_length=16, choices=Kind.choices, default=Kind.PORTABLE)
     provider = models.CharField(max_length=32)
-    ref = models.TextField()
+    ref = models.TextField(blank=True)
+    manifest_sha256 = models.CharField(max_length=64, blank=True)
+    python = models.CharField(max_length=32, blank=True)
+    """Version of the interpreter, e.g. `3.11.7`: restores under the same minor version."""
     parent = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="children")
     holds = models.JSONField(default=list)
+    """Of `variables`, `files`, `memory`."""
     dropped = models.JSONField(default=list)
+    """What it does not hold: `{"name", "type", "reason"}` each, the first hundred."""
     size_bytes = models.BigIntegerField(default=0)
+    """Of the state; of contents that are shared with earlier snapshots, too."""
+    stored_bytes = models.BigIntegerField(default=0)
+    """What this snapshot added to the store, compressed."""
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     pinned = models.BooleanField(default=False)
+    collected_at = models.DateTimeField(null=True, blank=True)
+    """When its contents were given up by the retention policy; it cannot be restored since."""
 
     class Meta:
         ordering = ("-id",)
+        constraints = [
+            models.UniqueConstraint(fields=("node_uuid", "step_number", "kind"), name="one_snapshot_per_step_and_kind"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} snapshot of step {self.step_number}"

@@ -321,7 +321,19 @@ def _subcall_closed(tree: Tree, event: types.SubcallClosed) -> None:
 
 def _snapshot_taken(tree: Tree, event: types.SnapshotTaken) -> None:
     step = _step(tree, _node(tree, event.node), event.step)
-    step.snapshot = SnapshotInfo(tree.seq, event.snapshot, event.holds, event.size_bytes)
+    step.snapshot = SnapshotInfo(
+        tree.seq,
+        event.snapshot,
+        event.holds,
+        event.size_bytes,
+        event.stored_bytes,
+        event.dropped,
+        event.changed,
+    )
+
+
+def _snapshot_failed(tree: Tree, event: types.SnapshotFailed) -> None:
+    _step(tree, _node(tree, event.node), event.step).snapshot_error = event.reason
 
 
 def _limit_hit(tree: Tree, event: types.LimitHit) -> None:
@@ -372,6 +384,7 @@ _CASES: dict[type[types.Event], Callable[[Tree, Any], None]] = {
     types.SubcallOpened: _subcall_opened,
     types.SubcallClosed: _subcall_closed,
     types.SnapshotTaken: _snapshot_taken,
+    types.SnapshotFailed: _snapshot_failed,
     types.LimitHit: _limit_hit,
     types.Compaction: _compaction,
     types.Log: _log,

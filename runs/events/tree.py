@@ -137,6 +137,9 @@ class SnapshotInfo:
     snapshot: str
     holds: list[str]
     size_bytes: int
+    stored_bytes: int
+    dropped: list[str]
+    changed: list[str]
 
 
 @dataclass(slots=True)
@@ -158,6 +161,7 @@ class Step:
     retries: list[Retry] = field(default_factory=list)
     compaction: CompactionInfo | None = None
     snapshot: SnapshotInfo | None = None
+    snapshot_error: str = ""
     finished_at: int | None = None
     duration_ms: int = 0
     error: ErrorInfo | None = None

@@ -72,6 +72,21 @@ class SessionStarted(Event, frozen=True, tag="session.started"):
     """Honest words for the UI: `scripted`, `local model`..."""
 
 
+class SessionForked(Event, frozen=True, tag="session.forked"):
+    """Everything before this event was done by another session, and copied. What follows is this one's own.
+
+    `from_node`, `from_step`: the last step in common. What was used before does not count as used by this session.
+    """
+
+    from_session: str
+    from_title: str = ""
+    from_node: int = 0
+    from_step: int = 0
+    snapshot: str = ""
+    differences: list[dict[str, str]] = []
+    """`what`, `before`, `after` each, shortened."""
+
+
 class SessionStopRequested(Event, frozen=True, tag="session.stop_requested"):
     """Someone asked to stop the session (`node` 0) or one subtree."""
 
@@ -292,13 +307,28 @@ class SubcallClosed(Event, frozen=True, tag="subcall.closed"):
 
 
 class SnapshotTaken(Event, frozen=True, tag="snapshot.taken"):
-    """State of the node's sandbox saved at the end of a step."""
+    """The state of the node's sandbox at the end of `step` is stored and can be gone back to."""
 
     node: int
     step: int
     snapshot: str
     holds: list[str] = []
+    """Of `variables`, `files`, `memory`."""
     size_bytes: int = 0
+    stored_bytes: int = 0
+    """What it added to the store, compressed; the rest is shared with earlier snapshots."""
+    dropped: list[str] = []
+    """Names of variables and files that it does not hold (the first twenty); the snapshot has the reasons."""
+    changed: list[str] = []
+    """Variables that were added, changed or deleted (`-name`) since the node's snapshot before (the first fifty)."""
+
+
+class SnapshotFailed(Event, frozen=True, tag="snapshot.failed"):
+    """No snapshot of this step: going back to it is not possible. The step itself is not affected."""
+
+    node: int
+    step: int
+    reason: str
 
 
 class LimitHit(Event, frozen=True, tag="limit.hit"):
@@ -340,6 +370,7 @@ class Gap(Event, frozen=True, tag="gap"):
 
 AnyEvent = (
     SessionStarted
+    | SessionForked
     | SessionStopRequested
     | SessionFinished
     | NodeStarted
@@ -360,6 +391,7 @@ AnyEvent = (
     | SubcallOpened
     | SubcallClosed
     | SnapshotTaken
+    | SnapshotFailed
     | LimitHit
     | Compaction
     | Log

@@ -36,6 +36,8 @@ class LmCall(models.Model):
     cost_micro_usd = models.BigIntegerField(null=True)
     reserved_tokens = models.IntegerField(default=0)
     reserved_micro_usd = models.BigIntegerField(default=0)
+    inherited = models.BooleanField(default=False, db_default=False)
+    """Made and paid for by the session that this one was forked from or imported as."""
     maybe_repeated = models.BooleanField(default=False)
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)

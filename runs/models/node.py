@@ -42,6 +42,10 @@ class Node(models.Model):
     sandbox_uuid = models.UUIDField(null=True, blank=True)
     sandbox_generation = models.IntegerField(default=0)
     """Sandboxes this node has had: part of the key that makes their creation safe to retry."""
+    base_snapshot = models.UUIDField(null=True, blank=True)
+    """The snapshot that this node's first sandbox starts from (a fork), or None: from its context."""
+    base_code = models.TextField(blank=True)
+    """Code run once after `base_snapshot` is restored: the variables that the fork changed."""
     runner_seq = models.BigIntegerField(default=0)
     """Newest frame of the runner that is on record: committed together with the events made from it."""
     created_at = models.DateTimeField(auto_now_add=True)

@@ -36,6 +36,13 @@ class Session(models.Model):
     error_type = models.CharField(max_length=64, blank=True)
     error_message = models.TextField(blank=True)
     forked_from = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="forks")
+    origin = models.JSONField(default=dict)
+    """Where it came from when it was not started from a question (`runs.replay.origin.Origin` as plain data): fork,
+    branch of a rollout, import. Outlives the session it names."""
+    hidden = models.BooleanField(default=False)
+    """Not in the list by itself: a branch of a rollout."""
+    pinned = models.BooleanField(default=False)
+    """Nothing of it is collected."""
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 

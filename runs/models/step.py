@@ -38,6 +38,8 @@ class Step(models.Model):
     worker = models.CharField(max_length=128, blank=True)
     state = models.JSONField(default=dict)
     """What the engine has done of this step (`runs.engine.state.StepState`) as plain data."""
+    inherited = models.BooleanField(default=False, db_default=False)
+    """Done by the session that this one was forked from."""
     error_type = models.CharField(max_length=64, blank=True)
     error_message = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -122,6 +122,8 @@ class StepCells:
         if isinstance(frame, RunnerError):
             self._log(f"runner: {frame.code}: {frame.message}"[:500])
             return None
+        if not isinstance(frame, SubCall | Output | Finished):
+            return None
         if self._running is None or frame.cell != self._running.name:
             self._take_late(frame)
             return None

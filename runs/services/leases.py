@@ -12,6 +12,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from typing import Literal
 from uuid import UUID
 
 from django.db import DatabaseError, connection
@@ -29,9 +30,10 @@ class FenceLost(Exception):
 
 
 class LeaseKeeper:
-    """Renews the leases of this process from one thread."""
+    """Renews the leases of this process from one thread. `table` holds them, in the columns of `runs_step`."""
 
-    def __init__(self) -> None:
+    def __init__(self, table: Literal["runs_step", "runs_job"]) -> None:
+        self._table = table
         self._lock = threading.Lock()
         self._on_lost: dict[UUID, Callable[[], None]] = {}
         self._thread: threading.Thread | None = None
@@ -57,7 +59,7 @@ class LeaseKeeper:
             if not tokens:
                 continue
             try:
-                kept = _renew(tokens)
+                kept = self._renew(tokens)
             except DatabaseError as error:
                 # The database is away: leases may run out, and the fence then refuses our commits.
                 logger.warning("leases were not renewed: %s", error)
@@ -72,15 +74,15 @@ class LeaseKeeper:
                     if on_lost is not None:
                         on_lost()
 
+    def _renew(self, tokens: list[UUID]) -> set[UUID]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"UPDATE {self._table} SET lease_expires_at = clock_timestamp() + %s * interval '1 second'"  # noqa: S608
+                " WHERE lease_token = ANY(%s) AND status = 'running' RETURNING lease_token",
+                [LEASE_S, tokens],
+            )
+            return {token for (token,) in cursor.fetchall()}
 
-def _renew(tokens: list[UUID]) -> set[UUID]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE runs_step SET lease_expires_at = clock_timestamp() + %s * interval '1 second'"
-            " WHERE lease_token = ANY(%s) AND status = 'running' RETURNING lease_token",
-            [LEASE_S, tokens],
-        )
-        return {token for (token,) in cursor.fetchall()}
 
-
-leases = LeaseKeeper()
+leases = LeaseKeeper("runs_step")
+job_leases = LeaseKeeper("runs_job")

@@ -19,6 +19,7 @@ from runs.models import Node, OutboxMessage, Session, Step
 from runs.services.config import config_from_plain
 from runs.services.dispatch import EXECUTE_STEP, send
 from runs.services.endings import end_session_early
+from runs.services.jobs import RUN_JOB, due_jobs
 from runs.services.transaction import session_transaction
 from sandboxes import services as sandbox_services
 from sandboxes.errors import SandboxError
@@ -41,6 +42,7 @@ def reconcile() -> dict[str, int]:
         "steps": _wake_steps(),
         "parents": _wake_parents(),
         "overdue": _end_overdue_sessions(),
+        "jobs": _send_now(RUN_JOB, [[str(uuid)] for uuid in due_jobs(BATCH, READY_AGE)]),
     }
 
 

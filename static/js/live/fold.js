@@ -369,8 +369,12 @@ function subcallClosed(tree, event) {
 // Others --------------------------------------------------------------------------------------------------------------
 
 function snapshotTaken(tree, event) {
-  const { snapshot, holds = [], size_bytes = 0 } = event;
-  stepIn(tree, event).snapshot = { seq: tree.seq, snapshot, holds, size_bytes };
+  const { snapshot, holds = [], size_bytes = 0, stored_bytes = 0, dropped = [], changed = [] } = event;
+  stepIn(tree, event).snapshot = { seq: tree.seq, snapshot, holds, size_bytes, stored_bytes, dropped, changed };
+}
+
+function snapshotFailed(tree, event) {
+  stepIn(tree, event).snapshot_error = event.reason;
 }
 
 function limitHit(tree, event) {
@@ -417,6 +421,7 @@ const CASES = {
   "subcall.opened": subcallOpened,
   "subcall.closed": subcallClosed,
   "snapshot.taken": snapshotTaken,
+  "snapshot.failed": snapshotFailed,
   "limit.hit": limitHit,
   compaction,
   log,

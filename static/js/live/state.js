@@ -139,6 +139,7 @@ export function newStep(tree, number) {
     retries: [],
     compaction: null,
     snapshot: null,
+    snapshot_error: "",
     finished_at: null,
     duration_ms: 0,
     error: null,
