@@ -10,11 +10,14 @@ from runs.models import (
     BlobUse,
     Context,
     Event,
+    Job,
     LmCall,
     LmCredential,
     Node,
     NodeMessage,
     OutboxMessage,
+    Rollout,
+    RolloutBranch,
     Session,
     SessionMeter,
     Step,
@@ -112,3 +115,26 @@ class BlobUseAdmin(ReadOnlyAdmin):
 @admin.register(OutboxMessage)
 class OutboxMessageAdmin(ReadOnlyAdmin):
     list_display = ("task", "args", "created_at")
+
+
+@admin.register(Job)
+class JobAdmin(ReadOnlyAdmin):
+    list_display = ("kind", "session", "team", "status", "created_by", "crashes", "created_at", "finished_at")
+    list_filter = ("kind", "status", "team")
+    search_fields = ("uuid", "session__uuid")
+    list_select_related = ("session", "team", "created_by")
+
+
+@admin.register(Rollout)
+class RolloutAdmin(ReadOnlyAdmin):
+    list_display = ("session", "node_number", "steps", "branches_per_step", "status", "created_by", "created_at")
+    list_filter = ("status",)
+    search_fields = ("uuid", "session__uuid")
+    list_select_related = ("session", "created_by")
+
+
+@admin.register(RolloutBranch)
+class RolloutBranchAdmin(ReadOnlyAdmin):
+    list_display = ("rollout", "step_number", "index", "session", "score", "scored_at")
+    search_fields = ("rollout__uuid", "session__uuid")
+    list_select_related = ("rollout", "session")
