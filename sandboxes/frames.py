@@ -69,8 +69,10 @@ class Setup(msgspec.Struct, frozen=True, tag_field="type", tag="setup", omit_def
     max_output_bytes: int = 4 * 1024 * 1024
     """Most bytes of stdout and stderr that one cell may send; the rest is counted and dropped."""
     history: list[ContextFile] = []
-    restored: list[str] = []
-    """Reserved for snapshots: names of variables that a restore brings."""
+    clock: float | None = None
+    """Unix time at which the clocks of the REPL start; they then go on by a microsecond with each reading."""
+    seed: int | None = None
+    """Seed for everything in the REPL that is drawn by chance, the system's own generator included."""
 
 
 class ContextFile(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -269,6 +271,10 @@ class State(msgspec.Struct, frozen=True, tag_field="type", tag="state", omit_def
     outstanding: list[SubCall] = []
     """Sub-calls of the running cell with prompts that have no answer yet."""
     answered: dict[str, list[int]] = {}
+    snapshots: dict[str, str] = {}
+    """What became of the snapshots by their ids: `taking`, `taken` (live only), `writing`, `done`, `failed`."""
+    need: Need | None = None
+    """What a restored REPL waits for."""
     finished: list[Finished] = []
     """Results of the latest cells (a few), newest last, so that `exec` of a finished cell is answered from here."""
 

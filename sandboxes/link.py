@@ -10,7 +10,7 @@ import asyncio
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from uuid import uuid4
 
@@ -23,14 +23,18 @@ from sandboxes.frames import (
     Ack,
     Answer,
     Attach,
+    BlobEntry,
     Exec,
     HostFrame,
     Interrupt,
     Payload,
+    Restore,
     RunnerFrame,
     Setup,
     Shutdown,
     State,
+    Supply,
+    TakeSnapshot,
     decode_runner_frame,
     encode_host_frame,
 )
@@ -84,8 +88,25 @@ class RunnerLink:
     def setup(self, setup: Setup) -> None:
         self._send(setup)
 
-    def execute(self, cell_id: str, code: str, timeout_s: float = 0.0) -> None:
-        self._send(Exec(id=cell_id, code=Payload(text=code), timeout_s=timeout_s))
+    def execute(self, cell_id: str, code: str, timeout_s: float = 0.0, *, show: bool = False) -> None:
+        self._send(Exec(id=cell_id, code=Payload(text=code), timeout_s=timeout_s, show=show))
+
+    def snapshot(self, id: str, *, live: bool = True, durable: bool = True) -> None:
+        """Save the state between two cells; the next cell may be sent at once."""
+        self._send(TakeSnapshot(id=id, live=live, durable=durable))
+
+    def restore(self, id: str, manifest: str, *, eager: bool = False) -> None:
+        """Bring a REPL that ran no cell to the state of `manifest` (JSON text)."""
+        self._send(Restore(id=id, manifest=Payload(text=manifest), eager=eager))
+
+    def supply(self, id: str, pack: str, blobs: Sequence[BlobEntry], missing: Sequence[str] = ()) -> None:
+        """Answer the `need` of this id. `pack` is a file of the host: the contents of `blobs`, one after the other; it
+        is uploaded and may go once this returns. Raises `SandboxError` when it cannot be uploaded."""
+        path = ""
+        if blobs:
+            path = f"{self._file_prefix}pack.bin"  # the one before it has been read: only one `need` is open at a time
+            aio.run(self._sandbox.put_file(path, pack))
+        self._send(Supply(id=id, pack=path, blobs=list(blobs), missing=list(missing)))
 
     def answer(self, call: str, index: int, *, text: str | None = None, error: str | None = None) -> None:
         payload = None if text is None else Payload(text=text)
@@ -156,6 +177,8 @@ class RunnerLink:
     async def _line(self, frame: HostFrame) -> bytes:
         if isinstance(frame, Exec):
             frame = msgspec.structs.replace(frame, code=await self._outgoing_payload(frame.code))
+        elif isinstance(frame, Restore):
+            frame = msgspec.structs.replace(frame, manifest=await self._outgoing_payload(frame.manifest))
         elif isinstance(frame, Answer) and frame.text is not None:
             frame = await self._outgoing_answer(frame, frame.text)
         line = encode_host_frame(frame)

@@ -48,6 +48,19 @@ class Cell:
         self.stop_reason = reason
         self._kill_at = time.monotonic() + grace_s
 
+    def stop_clock(self, count: int = 1) -> None:
+        """It waits for `count` things of the host more."""
+        if self._outstanding == 0:
+            self._time_left_s -= time.monotonic() - self._clock_from
+            self._clock_from = NEVER
+        self._outstanding += count
+
+    def resume_clock(self) -> None:
+        """One of them came."""
+        self._outstanding -= 1
+        if self._outstanding == 0:
+            self._clock_from = time.monotonic()
+
     def was_killed(self) -> None:
         self._kill_at = NEVER
 
@@ -74,10 +87,7 @@ class Cell:
         }
         if message.get("model") is not None:
             call["model"] = required_text(message["model"], 200)
-        if self._outstanding == 0:
-            self._time_left_s -= time.monotonic() - self._clock_from
-            self._clock_from = NEVER
-        self._outstanding += len(prompts)
+        self.stop_clock(len(prompts))
         self._call_count = number
         self._calls[call["call"]] = call
         self._answered[call["call"]] = set()
@@ -92,9 +102,7 @@ class Cell:
         self._answered[call].add(index)
         if len(self._answered[call]) == len(self._calls[call]["prompts"]):
             del self._calls[call], self._answered[call]  # a cell may make millions
-        self._outstanding -= 1
-        if self._outstanding == 0:
-            self._clock_from = time.monotonic()
+        self.resume_clock()
         return True
 
     def waiting(self, spool: Spool) -> dict[str, Any]:

@@ -12,6 +12,9 @@ CALL_KINDS = ("llm", "rlm")
 MAX_VARIABLES = 200
 MAX_TRACEBACK_CHARS = 16_000
 MAX_PAYLOAD_BYTES = 1 << 40
+MAX_PART_BLOBS = 8_000
+MAX_NEEDED = 10_000
+HEX_DIGITS = frozenset("0123456789abcdef")
 
 
 class Rejected(Exception):
@@ -38,6 +41,27 @@ def check_payload(value: Any) -> dict[str, Any]:
     if type(file) is str and text is None and file.startswith(".rlm/out/") and ".." not in file and len(file) < 100:
         return {"file": clean(file), "size_bytes": size}
     raise Rejected("a payload holds a text or a file below .rlm/out/")
+
+
+def check_blobs(value: Any) -> list[list[Any]]:
+    """Hashes and sizes of contents."""
+    if type(value) is not list or not 0 < len(value) <= MAX_PART_BLOBS:
+        raise Rejected("a part holds contents")
+    for entry in value:
+        if type(entry) is not list or len(entry) != 2 or type(entry[0]) is not str or len(entry[0]) != 64:
+            raise Rejected("a content has a hash and a size")
+        if not set(entry[0]) <= HEX_DIGITS or type(entry[1]) is not int or not 0 <= entry[1] <= MAX_PAYLOAD_BYTES:
+            raise Rejected("a content has a hash and a size")
+    return value
+
+
+def check_hashes(value: Any) -> list[str]:
+    if type(value) is not list or not 0 < len(value) <= MAX_NEEDED:
+        raise Rejected("contents are asked for by their hashes")
+    for sha256 in value:
+        if type(sha256) is not str or len(sha256) != 64 or not set(sha256) <= HEX_DIGITS:
+            raise Rejected("contents are asked for by their hashes")
+    return value
 
 
 def check_variables(value: object) -> list[dict[str, str]]:

@@ -42,6 +42,10 @@ class FrameLog:
     def pending(self) -> bool:
         return bool(self._writing or self._urgent or self._cursor <= self.last_seq)
 
+    @property
+    def urgent_bytes(self) -> int:
+        return sum(map(len, self._urgent))
+
     def add(self, frame: dict[str, Any]) -> None:
         frame["seq"] = self.last_seq + 1
         line = encode(frame)

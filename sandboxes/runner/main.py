@@ -9,7 +9,7 @@ import sys
 from sandboxes.runner.framelog import FrameLog
 from sandboxes.runner.options import Options, UsageError, parse
 from sandboxes.runner.process import HIGH_DESCRIPTOR
-from sandboxes.runner.protect import hide_process
+from sandboxes.runner.protect import adopt_orphans, hide_process
 from sandboxes.runner.supervisor import Supervisor
 from sandboxes.runner.wire import PROTOCOL_VERSION
 
@@ -22,6 +22,7 @@ def main(options: Options) -> None:
     os.dup2(null, 0)
     os.dup2(null, 1)
     hide_process()
+    adopt_orphans()
     log = FrameLog()
     log.add({"type": "ready", "v": PROTOCOL_VERSION, "python": sys.version.split()[0], "pid": os.getpid()})
     os.makedirs(os.path.join(options.workspace, ".rlm", "out"), exist_ok=True)

@@ -43,12 +43,16 @@ class Names:
         self._queries = queries
         self._workspace = workspace
         self._hidden: set[str] = set()
+        self._scaffold: set[str] = set()
+        self.unloaded: dict[str, dict[str, Any]] = {}
+        """Variables of a restored snapshot that are not loaded yet, as the snapshot describes them."""
         self._aliases: dict[str, str] = {}
         self._answer = Answer()
         self._was_ready = False
         self._final: list[Any] = []
         self.restore_scaffold()
         self._hidden = set(self.values)
+        self._scaffold = {*self._hidden, "__builtins__"}
 
     def restore_scaffold(self) -> None:
         """Bind the names of the interface again, so that a cell which overwrote one does not break the next."""
@@ -79,7 +83,7 @@ class Names:
 
     def show_vars(self) -> str:
         """All variables that the code has created, with their types."""
-        names = {name: type(self.values[name]).__name__ for name in self.user_names()}
+        names = {described["name"]: described["type"] for described in map(self._describe, self.user_names())}
         if not names:
             return "No variables created yet. Use ```repl``` blocks to create variables."
         return f"Available variables: {names}"
@@ -95,7 +99,7 @@ class Names:
             name = variable.strip().strip("\"'")
             if name in self.values:
                 return self.final(self.values[name])
-            held = any(self.values[other] is variable for other in self.user_names())
+            held = any(self.values.get(other) is variable for other in self.user_names())
             if name.isidentifier() and not held:
                 return (
                     f"Error: Variable '{name}' not found. Available variables: {self.user_names()}. "
@@ -147,14 +151,25 @@ class Names:
         return None, (content if content != "" and not ready else None)
 
     def user_names(self) -> list[str]:
-        return [name for name in self.values if type(name) is str and self._is_shown(name)]
+        return [name for name in {**self.values, **self.unloaded} if type(name) is str and self._is_shown(name)]
 
     def _is_shown(self, name: str) -> bool:
         return not name.startswith("_") and name != "answer" and name not in self._hidden
 
+    def is_captured(self, name: str) -> bool:
+        """Whether a snapshot holds this name: everything but the interface itself."""
+        return name not in self._scaffold
+
     def describe(self) -> list[dict[str, str]]:
         """The variables with type, size and a short preview. Runs no code of the cell: no `__repr__`, no `__len__`."""
-        return [_describe(name, self.values[name]) for name in self.user_names()[:DESCRIBED_VARIABLES]]
+        return [self._describe(name) for name in self.user_names()[:DESCRIBED_VARIABLES]]
+
+    def _describe(self, name: str) -> dict[str, str]:
+        if name in self.values:
+            return _describe(name, self.values[name])
+        state = self.unloaded[name]
+        limits = (("name", 100), ("type", 100), ("size", 40), ("preview", PREVIEW_CHARS))
+        return {field: clip(clean(str(state.get(field, ""))), limit) for field, limit in limits}
 
 
 def _read_value(path: str, kind: str, name: str, notes: list[str]) -> Any:

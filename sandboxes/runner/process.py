@@ -7,15 +7,16 @@ import fcntl
 import os
 import select
 
+from sandboxes.runner.outbox import Outbox
 from sandboxes.runner.output import KEPT_PIPES, CellOutput, OutputPipe
-from sandboxes.runner.wire import LineReader, encode
+from sandboxes.runner.strays import SIGINT, SIGKILL, send_signal
+from sandboxes.runner.wire import LineReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-SIGKILL, SIGCONT, SIGSTOP, SIGINT = 9, 18, 19, 2
 HIGH_DESCRIPTOR = 200
 """The REPL keeps its own descriptors from here on, away from code that closes the low ones."""
 MAX_DESCRIPTORS = 4096
@@ -25,20 +26,13 @@ class ReplProcess:
     """One REPL process and the descriptors that lead to it. The other end is hostile: nothing it says is trusted."""
 
     def __init__(self, main: Callable[[int], None], sweep: str, budget: CellOutput) -> None:
-        """`main(control)` runs in the child and never returns. `sweep` says which processes are the sandbox's:
-
-        `all`: everything this process may signal, apart from itself (own pid namespace, or signals scoped by Landlock).
-        `group`: the child's process group only.
-        """
+        """`main(control)` runs in the child and never returns. For `sweep` see `Strays`."""
         self.sweep = sweep
-        self.frozen = False
         self.condemned = False
         """It broke its protocol and was killed; whatever else it sent before it died is not listened to."""
         self.exit_status: int | None = None
         self.lines = LineReader()
         self.pipes: list[OutputPipe] = []
-        self._outgoing = bytearray()
-        self._passing: list[int] = []
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC, 0)
         outputs = self._new_pipes(budget)
         self.pid = os.fork()
@@ -49,35 +43,21 @@ class ReplProcess:
             os.close(descriptor)
         ours.setblocking(False)
         self._socket = ours
+        self._outbox = Outbox(ours)
         self.control = ours.fileno()
         self.pidfd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else -1
 
     # Messages ---------------------------------------------------------------------------------------------------
 
-    def send(self, message: dict[str, Any]) -> None:
-        self._outgoing += encode(message)
-        self.write_some()
+    def send(self, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
+        self._outbox.send(message, descriptors)
 
     @property
     def wants_write(self) -> bool:
-        return bool(self._outgoing)
+        return self._outbox.pending
 
     def write_some(self) -> None:
-        try:
-            while self._outgoing:
-                if self._passing:
-                    rights = b"".join(number.to_bytes(4, "little") for number in self._passing)
-                    count = self._socket.sendmsg(
-                        [self._outgoing[:1]], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)]
-                    )
-                    self._close_passed()
-                else:
-                    count = self._socket.send(self._outgoing)
-                del self._outgoing[:count]
-        except BlockingIOError:
-            return
-        except OSError:
-            self._outgoing.clear()  # the child is gone; its exit is noticed elsewhere
+        self._outbox.write_some()
 
     def read(self) -> None:
         """Take what the child sent; lines come out of `lines`."""
@@ -98,48 +78,25 @@ class ReplProcess:
             self.pipes.pop(0).close()
         return writers
 
-    def begin_output(self, budget: CellOutput, *, fresh: bool) -> None:
-        """Book what comes from now on to `budget`; with `fresh` on new pipes: older code still holds the old ones."""
-        if fresh:
-            self._passing = self._new_pipes(budget)
-        else:
+    def send_cell(self, message: dict[str, Any], budget: CellOutput, *, fresh: bool) -> None:
+        """Start a cell whose output is booked to `budget`; with `fresh` on new pipes: older code still holds the old."""
+        if not fresh:
             for pipe in self.pipes[-2:]:
                 pipe.budget = budget
-
-    def _close_passed(self) -> None:
-        for descriptor in self._passing:
+            self.send(message)
+            return
+        writers = self._new_pipes(budget)
+        self.send(message, writers)
+        for descriptor in writers:
             os.close(descriptor)
-        self._passing = []
 
     # Signals ----------------------------------------------------------------------------------------------------
 
     def interrupt(self) -> None:
-        _send_signal(self.pid, SIGINT)
-
-    def freeze_strays(self) -> None:
-        """Stop every process that the cell left behind; the REPL itself goes on."""
-        if self.sweep == "all":
-            if os.getpid() == 1 and not _others_than(self.pid):
-                return
-            _send_signal(-1, SIGSTOP)
-        else:
-            _send_group_signal(self.pid, SIGSTOP)
-        _send_signal(self.pid, SIGCONT)
-        self.frozen = True
-
-    def thaw_strays(self) -> None:
-        if self.frozen:
-            self.frozen = False
-            _send_group_signal(self.pid, SIGCONT) if self.sweep == "group" else _send_signal(-1, SIGCONT)
+        send_signal(self.pid, SIGINT)
 
     def kill(self) -> None:
-        _send_signal(self.pid, SIGKILL)
-
-    def kill_strays(self) -> None:
-        if self.sweep == "all":
-            _send_signal(-1, SIGKILL)
-        else:
-            _send_group_signal(self.pid, SIGKILL)
+        send_signal(self.pid, SIGKILL)
 
     def reap(self) -> bool:
         """Collect ended processes; True once the REPL is among them."""
@@ -165,30 +122,10 @@ class ReplProcess:
         self._socket.close()
         if self.pidfd >= 0:
             os.close(self.pidfd)
-        self._close_passed()
+        self._outbox.clear()
         for pipe in self.pipes:
             pipe.close()
         self.pipes.clear()
-
-
-def _send_signal(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass  # it is gone, or there is nothing that we may signal
-
-
-def _send_group_signal(pid: int, number: int) -> None:
-    try:
-        os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass
-
-
-def _others_than(pid: int) -> bool:
-    """Whether this pid namespace holds processes besides its first one and `pid`."""
-    known = {"1", str(pid)}
-    return any(name.isdigit() and name not in known for name in os.listdir("/proc"))
 
 
 def _become_child(control: int, outputs: list[int], main: Callable[[int], None]) -> None:

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
+from sandboxes.runner.syscalls import c_call
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def prctl(option: int, value: int) -> bool:
-    """`prctl(2)` with one argument; False when it failed or cannot be called here.
-
-    Through the C half of `ctypes`: the package takes as long to import as an interpreter to start.
-    """
+    """`prctl(2)` with one argument; False when it failed or cannot be called here."""
     try:
-        import _ctypes  # type: ignore[import-not-found,unused-ignore]
-
-        address = _ctypes.dlsym(_ctypes.dlopen(None, 1), "prctl")  # type: ignore[arg-type,unused-ignore]
-        return bool(_ctypes.call_cdeclfunction(address, (option, value, 0, 0, 0)) == 0)
-    except (ImportError, AttributeError, OSError, TypeError):
-        pass
-    try:
-        import ctypes
-
-        return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
-    except (ImportError, OSError, AttributeError):
+        return c_call("prctl", option, value, 0, 0, 0) == 0
+    except OSError:
         return False
 
 
@@ -39,3 +30,8 @@ def show_process() -> bool:
 def die_with_parent() -> bool:
     """This process is killed when the thread that forked it ends."""
     return prctl(_PR_SET_PDEATHSIG, 9)
+
+
+def adopt_orphans() -> bool:
+    """What loses its parent below this process becomes its child."""
+    return prctl(_PR_SET_CHILD_SUBREAPER, 1)

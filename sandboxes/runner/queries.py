@@ -52,9 +52,26 @@ class Control:
             self.wait_readable(None)
             self.receive()
 
-    def take_descriptors(self) -> list[int]:
-        """Descriptors that came with the last message."""
-        taken, self._descriptors = self._descriptors, []
+    def wait_for(self, kind: str) -> dict[str, Any]:
+        """Block for a message of one kind; an interrupt may end the wait, but never loses half a message."""
+        while True:
+            line = self.lines.next_line()
+            if line is None:
+                self.wait_readable(None)
+                self.busy = True
+                try:
+                    self.receive()
+                finally:
+                    self.busy = False
+                continue
+            message = decode(line)
+            if message.get("t") == kind:
+                return message
+
+    def take(self, count: int) -> list[int]:
+        """The next `count` descriptors that came with messages, fewer when they did not get through."""
+        taken = self._descriptors[:count]
+        del self._descriptors[:count]
         return taken
 
     def wait_readable(self, timeout_ms: int | None) -> bool:

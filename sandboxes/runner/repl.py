@@ -6,9 +6,14 @@ import _signal  # type: ignore[import-not-found]  # `signal` imports enum
 import os
 import sys
 
+from sandboxes.runner.lazy import Lazy
+from sandboxes.runner.memory import MIB, MemoryLimit
 from sandboxes.runner.namespace import Names
+from sandboxes.runner.parked import Taker
 from sandboxes.runner.protect import die_with_parent, show_process
 from sandboxes.runner.queries import Control, Queries
+from sandboxes.runner.runcode import Compiled, NoValue, shown
+from sandboxes.runner.standin import Tracker
 from sandboxes.runner.streams import Reserve, Streams
 from sandboxes.runner.wire import Spool, clean, clip, read_payload
 
@@ -23,7 +28,9 @@ NO_DESCRIPTORS = 71
 """Exit status when new pipes could not be received."""
 SENT_TRACEBACK_CHARS = 12_000
 MAX_MESSAGE_CHARS = 2000
-MIB = 1024 * 1024
+SHOWN_CHARS = 64 * 1024
+COPIES = 108
+"""Room for parked copies and what is forked from them, beyond the processes that code may have."""
 PRELOADED = ("re", "json", "traceback", "linecache", "threading", "collections", "math", "random", "datetime")
 """Imported while nothing is asked, so that code and tracebacks find them loaded."""
 
@@ -33,10 +40,16 @@ class Repl:
         self.control = Control(control)
         self.options = options
         self.pid = os.getpid()
+        self.memory = MemoryLimit(options.memory_mb)
         self.streams = Streams()
         self.queries = Queries(self.control, options.workspace)
         self.names = Names(self.queries, options.workspace)
         self.spool = Spool(options.workspace, "v")
+        self.tracker = Tracker(self.names.values, self.names.is_captured)
+        self.lazy = Lazy(self)
+        self.taker = Taker(self)
+        self.leaves: dict[str, Any] = {}
+        """Contexts by the hash of their file: contents that the host has."""
         self.interruptible = False
         self.interrupted = False
         self.sources: dict[str, str] = {}
@@ -47,15 +60,22 @@ class Repl:
         reserve = Reserve(self.streams.null)
         while True:
             message = self.control.next_message()
-            fresh = self.control.take_descriptors()
-            if len(fresh) != (2 if message.get("fresh") else 0):
+            descriptors = self.control.take(int(message.get("fds", 0)))
+            if len(descriptors) != message.get("fds", 0):
                 os._exit(NO_DESCRIPTORS)
-            self.streams.renew(fresh)
+            kind = message["t"]
+            self.taker.settle()
+            if kind == "snapshot":
+                self.control.send(self.taker.take(message, descriptors[0]))
+                continue
+            self.streams.renew(descriptors)
             reserve.hold()
-            if message["t"] == "setup":
+            if kind == "setup":
                 self.control.send(self._setup(message))
-            elif message["t"] == "exec":
+            elif kind == "exec":
                 self.control.send(self._cell(message))
+            elif kind == "restore":
+                self.control.send(self._restore(message))
             reserve.release()
 
     def _preload(self) -> None:
@@ -78,13 +98,30 @@ class Repl:
         try:
             for prefix, files in (("context", "contexts"), ("history", "history")):
                 for index, file in enumerate(message.get(files, [])):
-                    self.names.load(f"{prefix}_{index}", file["path"], file.get("kind", "text"), notes)
+                    self._load(f"{prefix}_{index}", file, notes)
             for tool in message.get("tools", []):
                 self.names.define_tool(tool, self._run)
         except BaseException as error:
             reply["error"] = self._error(error)
         self.streams.flush()
         reply["notes"] = notes
+        reply["variables"] = self.names.describe()
+        return reply
+
+    def _load(self, name: str, file: dict[str, Any], notes: list[str]) -> None:
+        known, kind = len(notes), file.get("kind", "text")
+        self.names.load(name, file["path"], kind, notes)
+        if file.get("sha256") and kind != "json" and len(notes) == known:
+            self.leaves[file["sha256"]] = self.names.values[name]
+
+    def _restore(self, message: dict[str, Any]) -> dict[str, Any]:
+        reply: dict[str, Any] = {"t": "restored"}
+        self.streams.begin()
+        try:
+            self.lazy.restore(message)
+        except BaseException as error:
+            reply["error"] = self._error(error)
+        self.streams.flush()
         reply["variables"] = self.names.describe()
         return reply
 
@@ -96,20 +133,29 @@ class Repl:
         self.interrupted = False
         _signal.signal(_signal.SIGINT, self._on_interrupt)
         report: dict[str, Any] = {"t": "done"}
+        value: Any = NoValue
+        ran_out = False
+        self.memory.begin_cell()
         try:
             self.interruptible = True
             try:
-                self._run(read_payload(self.options.workspace, message["code"]), f"<cell {message['n']}>")
+                code = read_payload(self.options.workspace, message["code"])
+                value = self._run(code, f"<cell {message['n']}>", show=message.get("show") is True)
             except BaseException as error:
                 self._after_code()
+                ran_out = isinstance(error, MemoryError)
+                self.memory.end_cell(ran_out=ran_out)
                 report["error"] = self._error(error)
             self._after_code()
             self._outcome(report)
+            if value is not NoValue:
+                report["value"] = self.spool.payload(shown(value, SHOWN_CHARS))
             self.interruptible = False
         except BaseException as error:
             # Only code of the cell gets here: a `__str__` that raised, or an interrupt while it ran.
             self.interruptible = False
             report["error"] = {"type": type(error).__name__, "message": "raised while the result was taken"}
+        self.memory.end_cell(ran_out=ran_out)
         self.queries.end_cell()
         report["interrupted"] = self.interrupted
         report["variables"] = self.names.describe()
@@ -118,10 +164,36 @@ class Repl:
         self.streams.flush()
         return report
 
-    def _run(self, code: str, name: str) -> None:
+    def scratch_cell(self, code: str, value_chars: int) -> dict[str, Any]:
+        """Run `code` in a fork that is thrown away afterwards; the report of an evaluation."""
+        self.streams.begin()
+        report: dict[str, Any] = {"status": "ok"}
+        try:
+            value = self._run(code, "<cell>", show=True)
+            if value is not NoValue:
+                text = shown(value, value_chars)
+                report["value"] = {"text": text, "size_bytes": len(text.encode())}
+        except BaseException as error:
+            report = {"status": "error", "error": self._error(error)}
+        self.streams.flush()
+        return report
+
+    def needs_contents(self, code: str) -> bool:
+        """Whether `code` may use variables of a restored snapshot that are not loaded."""
+        try:
+            return any(self.lazy.needed(part) for part in Compiled(code, "<cell>").parts())
+        except (SyntaxError, ValueError):
+            return False  # running it says what is wrong
+
+    def _run(self, code: str, name: str, *, show: bool = False) -> Any:
+        """Run a cell; the value of its last expression when it is to be shown, else `NoValue`."""
         self.sources[name] = code
         self._show_sources()
-        exec(compile(code, name, "exec", dont_inherit=True), self.names.values)
+        compiled = Compiled(code, name, show=show)
+        for part in compiled.parts():
+            self.lazy.load_for(part)
+            self.tracker.note_cell(part)
+        return compiled.run(self.names.values)
 
     def _show_sources(self) -> None:
         """Let tracebacks find the lines of cells, once somebody has loaded what makes tracebacks."""
@@ -178,8 +250,7 @@ def _traceback(error: BaseException) -> str:
 
 
 def _limit_resources(options: Options) -> None:
-    """Limits that the code cannot raise again. Memory is counted as data, not as address space: mapping a large
-    context does not use it up. The sandbox's own limits stand behind these."""
+    """Limits that the code cannot raise again. The sandbox's own limits stand behind these."""
     import resource
 
     def lower(which: int, value: int) -> None:
@@ -190,19 +261,18 @@ def _limit_resources(options: Options) -> None:
     lower(resource.RLIMIT_CORE, 0)
     lower(resource.RLIMIT_NOFILE, 1024)
     if options.memory_mb:
-        lower(resource.RLIMIT_DATA, options.memory_mb * MIB)
         lower(resource.RLIMIT_AS, (2 * options.memory_mb + 2048) * MIB)
     if options.disk_mb:
         lower(resource.RLIMIT_FSIZE, options.disk_mb * MIB)
     if options.processes:
-        lower(resource.RLIMIT_NPROC, options.processes)
+        lower(resource.RLIMIT_NPROC, options.processes + COPIES)
 
 
 def _die_first() -> None:
-    """When memory runs out the kernel takes this process, not the supervisor."""
+    """When memory runs out the kernel takes this process, not the supervisor; and before it its parked copies."""
     try:
         with open("/proc/self/oom_score_adj", "w") as stream:
-            stream.write("1000")
+            stream.write("800")
     except OSError:
         pass  # no /proc in this sandbox
 

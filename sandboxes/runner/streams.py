@@ -33,6 +33,12 @@ class Streams:
             os.dup2(descriptor, self._saved[number], False)
             os.close(descriptor)
 
+    def redirect(self, descriptor: int) -> None:
+        """From now on both streams of what runs here go to `descriptor`."""
+        for number in (1, 2):
+            os.dup2(descriptor, self._saved[number], False)
+        self._late.clear()
+
     def begin(self) -> None:
         """Standard descriptors and streams for a cell, whatever the last one did to them."""
         for number, saved in enumerate(self._saved):

@@ -12,10 +12,15 @@ import time
 
 from sandboxes.runner.cell import Cell
 from sandboxes.runner.checks import Rejected, cell_error, check_payload, check_variables, required_text
+from sandboxes.runner.evaluations import Evaluations
 from sandboxes.runner.framelog import FrameLog
 from sandboxes.runner.output import CellOutput
 from sandboxes.runner.process import ReplProcess
 from sandboxes.runner.repl import run_repl
+from sandboxes.runner.restores import Restores
+from sandboxes.runner.snapshots import Snapshots
+from sandboxes.runner.strays import Strays
+from sandboxes.runner.watcher import Watcher
 from sandboxes.runner.wire import LineReader, LineTooLong, Spool, clip, decode
 
 TYPE_CHECKING = False
@@ -31,6 +36,8 @@ REMEMBERED_RESULTS = 4
 REMEMBERED_IDS = 4096
 STATE_BYTES = 512 * 1024
 DEFAULT_OUTPUT_BYTES = 4 * 1024 * 1024
+MEETING_S = 0.05
+"""How long to wait for forks that have not said who they are before everybody else is stopped or killed."""
 
 
 class Supervisor:
@@ -54,6 +61,11 @@ class Supervisor:
         self.loading = False
         self.max_output_bytes = DEFAULT_OUTPUT_BYTES
         self.fresh_pipes = False
+        self.strays = Strays(options.sweep)
+        self.forks = Watcher()
+        self.snapshots = Snapshots(options, log, self.spool, self.forks)
+        self.evaluations = Evaluations(log, self.snapshots, self.forks)
+        self.restores = Restores(log)
         self.child = self._fork()
 
     # The loop ---------------------------------------------------------------------------------------------------
@@ -68,7 +80,7 @@ class Supervisor:
                 self._timers(time.monotonic())
                 self._flush_host()
         finally:
-            self.child.kill_strays()
+            self.strays.kill(self.child.pid, [])
             self.child.kill()
 
     def _poll_once(self) -> None:
@@ -81,12 +93,13 @@ class Supervisor:
         child = self.child
         if child.pidfd >= 0:
             poll.register(child.pidfd, readable)
-        pipes = {}
+        pipes = self.evaluations.pipes()
         if not self.log.full:
+            poll.register(self.forks.fileno(), readable)
             poll.register(child.control, readable | (select.POLLOUT if child.wants_write else 0))
-            pipes = {pipe.descriptor: pipe for pipe in child.pipes if not pipe.closed}
-            for descriptor in pipes:
-                poll.register(descriptor, readable)
+            pipes.update({pipe.descriptor: pipe for pipe in child.pipes if not pipe.closed})
+        for descriptor in pipes:
+            poll.register(descriptor, readable)
         now = time.monotonic()
         ready = poll.poll(max(0.0, (self._next_timer() - now) * 1000))
         now = time.monotonic()
@@ -101,6 +114,8 @@ class Supervisor:
             elif descriptor in pipes:
                 pipes[descriptor].read(now)
         self._read_child()
+        if not self.log.full:
+            self.forks.read()
         if self.child is child and child.reap():
             self._child_ended()
 
@@ -108,6 +123,7 @@ class Supervisor:
         # A pidfd tells of the child's end; without one the loop looks for it ten times a second.
         times = [time.monotonic() + (60.0 if self.child.pidfd >= 0 else 0.1)]
         times += [pipe.flush_at for pipe in self.child.pipes if pipe.waiting]
+        times += [self.snapshots.next_timer(), self.evaluations.next_timer()]
         if self.cell:
             times.append(self.cell.deadline)
         return min(times)
@@ -116,6 +132,10 @@ class Supervisor:
         for pipe in self.child.pipes:
             if pipe.due(now):
                 pipe.flush(self.log.add)
+        self.evaluations.check_clock(now)
+        self.snapshots.check_clock(now)
+        if self.snapshots.overdue(now):
+            self.child.kill()
         cell = self.cell
         if cell and now >= cell.deadline:
             if cell.stop_reason:
@@ -176,8 +196,10 @@ class Supervisor:
             "ack": self._on_ack,
             "interrupt": self._on_interrupt,
             "shutdown": self._on_shutdown,
-            "snapshot": self._on_reserved,
-            "restore": self._on_reserved,
+            "snapshot": self._on_snapshot,
+            "restore": self._on_restore,
+            "supply": self._on_supply,
+            "side": self._on_side,
         }
 
     def _on_attach(self, frame: dict[str, Any]) -> None:
@@ -190,6 +212,10 @@ class Supervisor:
             "first_seq": self.log.first_seq,
             "setup": self.setup_id,
         }
+        state.update(self.restores.state())
+        snapshots = self.snapshots.states()
+        if snapshots:
+            state["snapshots"] = snapshots
         budget = STATE_BYTES
         if self.cell:
             state.update(cell=self.cell.id, status="running", **self.cell.waiting(self.spool))
@@ -230,7 +256,7 @@ class Supervisor:
         if id in self.seen:
             self._repeat_result(id)
             return
-        if self.setup_pending:
+        if self.setup_pending or self.restores.pending:
             self.waiting_exec = frame  # sent behind its setup to save a round trip
             return
         if self.cell:
@@ -245,9 +271,10 @@ class Supervisor:
         self.cell_count += 1
         output = CellOutput(id, self.max_output_bytes)
         self.cell = Cell(id, float(frame.get("timeout_s", 0.0)), output)
-        self.child.begin_output(output, fresh=self.fresh_pipes)
-        self.child.thaw_strays()
-        self.child.send({"t": "exec", "n": self.cell_count, "code": code, "fresh": self.fresh_pipes})
+        self.restores.untouched = False
+        self.strays.thaw(self.child.pid)
+        message = {"t": "exec", "n": self.cell_count, "code": code, "show": frame.get("show") is True}
+        self.child.send_cell(message, output, fresh=self.fresh_pipes)
         self.fresh_pipes = False
 
     def _repeat_result(self, id: str) -> None:
@@ -270,6 +297,7 @@ class Supervisor:
 
     def _on_ack(self, frame: dict[str, Any]) -> None:
         self.log.ack(int(frame["seq"]))
+        self.snapshots.acked(int(frame["seq"]))
 
     def _on_interrupt(self, frame: dict[str, Any]) -> None:
         cell = self.cell
@@ -283,8 +311,22 @@ class Supervisor:
     def _on_shutdown(self, frame: dict[str, Any]) -> None:
         self.running = False
 
-    def _on_reserved(self, frame: dict[str, Any]) -> None:
-        self._error("unsupported", f"{frame['type']} is reserved in this version", str(frame.get("id", "")))
+    def _on_snapshot(self, frame: dict[str, Any]) -> None:
+        if self.cell or self.setup_pending or self.restores.pending:
+            self._error("busy", "a snapshot is taken between two cells", str(frame["id"]))
+            return
+        self.snapshots.request(frame, self.child)
+
+    def _on_restore(self, frame: dict[str, Any]) -> None:
+        refusal = "a cell is running" if self.cell else self.restores.request(frame, self.child)
+        if refusal:
+            self._error("busy", refusal, str(frame["id"]))
+
+    def _on_supply(self, frame: dict[str, Any]) -> None:
+        self.restores.supply(frame, self.child)
+
+    def _on_side(self, frame: dict[str, Any]) -> None:
+        self.evaluations.request(int(frame["n"]), frame["frame"])
 
     def _error(self, code: str, message: str, id: str = "") -> None:
         self.log.add({"type": "error", "code": code, "message": clip(message, 500), "id": clip(id, 200)})
@@ -313,6 +355,12 @@ class Supervisor:
             self._child_done(message)
         elif kind == "setup":
             self._child_setup(message)
+        elif kind == "taken":
+            self.snapshots.taken(message)
+        elif kind == "need":
+            self.restores.needs(message, self.cell)
+        elif kind == "restored":
+            self._restored(self.restores.done(message))
         else:
             raise Rejected(f"unknown message {kind!r}")
 
@@ -340,20 +388,31 @@ class Supervisor:
         if message.get("error") is not None:
             reply["error"] = cell_error(message["error"])
         self._end_setup(reply)
+        self._run_waiting()
 
     def _end_setup(self, reply: dict[str, Any]) -> None:
         self.setup_id, self.setup_pending, self.setup_reply = self.setup_pending, "", reply
         self.log.add(dict(reply))
+
+    def _run_waiting(self) -> None:
+        """Run the cell that was sent behind its setup or restore."""
         waiting, self.waiting_exec = self.waiting_exec, None
         if waiting:
             self._on_exec(waiting)
+
+    def _restored(self, well: bool) -> None:
+        if well:
+            self._run_waiting()
+        elif self.waiting_exec:
+            waiting, self.waiting_exec = self.waiting_exec, None
+            self._error("busy", "the restore before this cell failed", str(waiting["id"]))
 
     def _child_done(self, message: dict[str, Any]) -> None:
         cell = self.cell
         if cell is None:
             return
         result: dict[str, Any] = {"variables": check_variables(message.get("variables"))}
-        for name in ("final", "partial"):
+        for name in ("final", "value", "partial"):
             if message.get(name) is not None:
                 result[name] = check_payload(message[name])
         status = "ok"
@@ -367,14 +426,16 @@ class Supervisor:
         self._finish(cell, status, result)
 
     def _finish(self, cell: Cell, status: str, result: dict[str, Any]) -> None:
-        self.child.freeze_strays()
+        self.snapshots.meet(MEETING_S)
+        self.strays.freeze(self.child.pid, self.forks.lines())
+        self.restores.cell_ended()
         now = time.monotonic()
         for pipe in self.child.pipes:
             if pipe.budget is cell.output:
                 pipe.drain(now, self.log.add)
         cell.output.finished = True
         self.cell = None
-        self.fresh_pipes = self.child.frozen or result.get("threads", 0) > 0
+        self.fresh_pipes = self.strays.frozen or result.get("threads", 0) > 0
         frame = {
             "type": "finished",
             "cell": cell.id,
@@ -390,8 +451,12 @@ class Supervisor:
     def _child_ended(self) -> None:
         """The REPL process is gone: say so, and start a new one that has the contexts and tools but no variables."""
         child, cell = self.child, self.cell
-        child.kill_strays()
         why = child.exit_text()
+        self.snapshots.meet(MEETING_S)
+        self.snapshots.repl_ended(why)
+        if self.restores.repl_ended(why):
+            self._restored(False)
+        self.strays.kill(child.pid, self.forks.lines())
         if cell:
             if cell.stop_reason:
                 why = f"the cell did not stop within {INTERRUPT_GRACE_S:g} s and was killed ({cell.stop_reason})"
@@ -416,6 +481,7 @@ class Supervisor:
         self.fresh_pipes = False
         self.child = self._fork()
         self._send_setup()
+        self._run_waiting()
 
     def _fork(self) -> ReplProcess:
         def main(control: int) -> None:

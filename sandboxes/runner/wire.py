@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 MAX_LINE_BYTES = 1024 * 1024
 INLINE_TEXT_BYTES = 32 * 1024
 """Text above this travels as a file below `.rlm/`."""

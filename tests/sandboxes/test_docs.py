@@ -12,7 +12,7 @@ from sandboxes import frames
 
 TEXT = (Path(frames.__file__).parent / "docs" / "runner-protocol.md").read_text()
 SECTIONS = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^##|\Z)", TEXT, re.MULTILINE | re.DOTALL))
-FRAMES = [*get_args(frames.HostFrame), *get_args(frames.RunnerFrame)]
+FRAMES = [*get_args(frames.HostFrame), *get_args(frames.RunnerFrame), frames.SideToRunner, frames.Evaluated]
 
 
 @pytest.mark.parametrize("frame", FRAMES, ids=lambda frame: frame.__name__)

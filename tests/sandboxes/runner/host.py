@@ -42,6 +42,8 @@ class RunnerHost:
         )
         theirs.close()
         self.frames: list[Frame] = []
+        self.side: list[dict[str, Any]] = []
+        """What came for clients beside the host."""
         self.last_seq = 0
         self._buffer = bytearray()
         self._ids = itertools.count(1)
@@ -77,6 +79,9 @@ class RunnerHost:
 
     def _check(self, line: bytes) -> None:
         assert len(line) < MAX_LINE_BYTES
+        if line.startswith(b'{"type":"side"'):
+            self.side.append(json.loads(line))
+            return
         frame = decode_runner_frame(line)
         if not isinstance(frame, State):
             assert frame.seq == self.last_seq + 1, "frames are numbered without gaps"
@@ -90,6 +95,15 @@ class RunnerHost:
             for frame in self.frames[after:]:
                 if matches(frame):
                     return frame
+            self._read(deadline)
+
+    def wait_side(self, id: str) -> Frame:
+        """The answer to a request of a client beside the host."""
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            for line in self.side:
+                if line["frame"].get("id") == id:
+                    return dict(line["frame"])
             self._read(deadline)
 
     def wait_type(self, kind: str, *, after: int = 0, **fields: Any) -> Frame:

@@ -1,0 +1,32 @@
+"""Calls into the C library without the `ctypes` package, which takes as long to import as an interpreter to start."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def c_call(name: str, *arguments: Any) -> int:
+    """Call a C function that returns an `int`. Integers travel as C `int`, bytes as pointers to them, None as NULL.
+
+    Raises `OSError` when it cannot be called here; a function that fails returns -1 and its errno is lost.
+    """
+    try:
+        import _ctypes  # type: ignore[import-not-found,unused-ignore]
+
+        address = _ctypes.dlsym(_ctypes.dlopen(None, 1), name)  # type: ignore[arg-type,unused-ignore]
+        return int(_ctypes.call_cdeclfunction(address, arguments))
+    except (ImportError, AttributeError, TypeError):
+        pass
+    try:
+        import ctypes
+
+        return int(getattr(ctypes.CDLL(None), name)(*arguments))
+    except (ImportError, AttributeError, TypeError, ctypes.ArgumentError) as error:
+        raise OSError(f"{name} cannot be called here: {error}") from error
+
+
+def address_of(data: bytes) -> int:
+    """Where the contents of `data` begin in memory. CPython keeps them, and a final NUL, at the end of the object."""
+    return id(data) + bytes.__basicsize__ - 1

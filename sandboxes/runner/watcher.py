@@ -1,0 +1,71 @@
+"""One descriptor for the supervisor's loop that stands for many: the lines to everything that was forked off."""
+
+from __future__ import annotations
+
+import select
+
+from sandboxes.runner.checks import Rejected
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from sandboxes.runner.forkline import ForkLine
+
+    Handler = Callable[[dict[str, Any]], None]
+    Ended = Callable[[str], None]
+
+MAX_EVENTS = 64
+
+
+class Watcher:
+    """Reads lines and hands their messages on. `ended` is called once: with what was wrong, or with nothing."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._watched: dict[int, tuple[ForkLine, Handler, Ended]] = {}
+
+    def fileno(self) -> int:
+        return self._epoll.fileno()
+
+    def add(self, line: ForkLine, handler: Handler, ended: Ended) -> None:
+        self._watched[line.fileno()] = (line, handler, ended)
+        self._epoll.register(line.fileno(), select.EPOLLIN)
+
+    def remove(self, line: ForkLine) -> None:
+        """Let go of a line and close it."""
+        if line.fileno() in self._watched:
+            del self._watched[line.fileno()]
+            self._epoll.unregister(line.fileno())
+        line.close()
+
+    def lines(self) -> list[ForkLine]:
+        return [line for line, _, _ in self._watched.values()]
+
+    def read(self, timeout_s: float = 0) -> None:
+        """Handle what has come, waiting at most so long for the first of it."""
+        for line in self.lines():
+            if line.outbox.pending:
+                line.outbox.write_some()
+        for descriptor, _ in self._epoll.poll(timeout_s, MAX_EVENTS):
+            if descriptor in self._watched:
+                self._read_line(*self._watched[descriptor])
+
+    def _read_line(self, line: ForkLine, handler: Handler, ended: Ended) -> None:
+        why = ""
+        try:
+            for message in line.read():
+                handler(message)
+                if line.closed:
+                    return
+        except (Rejected, ValueError, KeyError, TypeError) as error:
+            line.kill()
+            line.ended = True
+            why = f"it broke its protocol: {error}"
+        if line.ended and not line.closed:
+            ended(why)
+
+    @property
+    def wants_write(self) -> bool:
+        return any(line.outbox.pending for line in self.lines())
