@@ -1,5 +1,6 @@
 // A cell as it ran: its code, what it printed and which calls it made in the order in which it did, how it ended.
 
+import { changesAfter } from "../live/changes.js";
 import { KEPT_FIRST_CHUNKS } from "../live/state.js";
 import { h, icon, reconcile, setClass, setIcon, setText } from "./dom.js";
 import { STATUS_WORDS, bytes, duration, inert, plural, shapeOf } from "./format.js";
@@ -43,7 +44,7 @@ export class CellView {
 
   update(item) {
     this.item = item;
-    const { tree, step, cell } = item;
+    const { tree, node, step, cell } = item;
     const shape = shapeOf(cell.status);
     setClass(this.element, `cell ${shape}`);
     setIcon(this.status, shape);
@@ -59,7 +60,7 @@ export class CellView {
     setText(this.more, `Show ${plural(parts.length - shown.length, "more part")} of the output`);
     this.error.update(cell.error);
     this.#note(cell);
-    this.variables.update(cell);
+    this.variables.update(node, step, cell);
   }
 
   #view(part) {
@@ -135,6 +136,8 @@ export class ErrorView {
   }
 }
 
+const CHANGE_WORDS = { added: "new", changed: "changed", deleted: "deleted" };
+
 class VariablesView {
   constructor({ isOpen }) {
     this.summary = h("summary");
@@ -147,19 +150,41 @@ class VariablesView {
       h("table", null, h("thead", null, head), this.rows),
     );
     this.element.open = isOpen("variables");
-    this.shown = null;
+    this.shown = [];
   }
 
-  update(cell) {
+  update(node, step, cell) {
     const { variables } = cell;
-    this.element.hidden = variables.length === 0;
-    if (variables === this.shown) return;
-    this.shown = variables;
+    // A list of the state is replaced when it changes, so this draws each state once.
+    const last = step.cells[step.cells.length - 1];
+    const state = [variables, step.snapshot, last];
+    if (state.every((part, n) => part === this.shown[n])) return;
+    this.shown = state;
+    const changes = changesAfter(node, step, cell);
+    const deleted = [...(changes ?? [])].filter(([, change]) => change === "deleted").map(([name]) => name);
+    this.element.hidden = variables.length + deleted.length === 0;
     const omitted = cell.variables_omitted ? ` and ${cell.variables_omitted} more` : "";
-    setText(this.summary, `${plural(variables.length, "variable")}${omitted} after this cell`);
+    setText(this.summary, `${plural(variables.length, "variable")}${omitted} after this cell${changeCounts(changes)}`);
     const rows = variables.map(({ name, type, size = "", preview = "" }) =>
-      h("tr", null, ...[name, type, size, preview].map((text) => h("td", { dir: "auto" }, inert(text)))),
+      this.#row(name, [type, size, preview], changes?.get(name)),
     );
-    this.rows.replaceChildren(...rows);
+    this.rows.replaceChildren(...rows, ...deleted.map((name) => this.#row(name, ["", "", ""], "deleted")));
   }
+
+  #row(name, others, change) {
+    const mark = change ? h("span.change-mark", null, CHANGE_WORDS[change]) : null;
+    const cells = others.map((text) => h("td", { dir: "auto" }, inert(text)));
+    const first = h("td", { dir: "auto" }, h("bdi", null, inert(name)), mark);
+    return h(`tr${change ? `.change-${change}` : ""}`, null, first, ...cells);
+  }
+}
+
+function changeCounts(changes) {
+  if (changes === null || changes.size === 0) return "";
+  const counts = Object.keys(CHANGE_WORDS).map((change) => [
+    [...changes.values()].filter((each) => each === change).length,
+    CHANGE_WORDS[change],
+  ]);
+  const said = counts.filter(([n]) => n > 0).map(([n, word]) => `${n} ${word}`);
+  return `: ${said.join(", ")} in this step`;
 }

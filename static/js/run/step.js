@@ -3,7 +3,7 @@
 
 import { CellView, ErrorView } from "./cell.js";
 import { h, icon, reconcile, setClass, setIcon, setText } from "./dom.js";
-import { STATUS_WORDS, bytes, cost, count, duration, firstWords, headOf, plural, shapeOf } from "./format.js";
+import { STATUS_WORDS, bytes, cost, count, duration, firstWords, headOf, inert, plural, shapeOf } from "./format.js";
 import { TextView } from "./text.js";
 
 const CALL_WORDS = { turn: "", final: "Last request for an answer", compaction: "Compaction" };
@@ -35,7 +35,7 @@ export class StepView {
     this.link.href = this.context.addressOf({ node: node.node, step: step.step });
     this.link.setAttribute("aria-label", `Address of step ${step.step}`);
     setText(this.facts, factsOfStep(step));
-    reconcile(this.body, this.views, blocksOf(tree, step), (block) => new VIEWS[block.kind](this.context));
+    reconcile(this.body, this.views, blocksOf(tree, node, step), (block) => new VIEWS[block.kind](this.context));
   }
 }
 
@@ -53,7 +53,7 @@ function factsOfStep(step) {
 }
 
 /** What stands in a step, as keyed items. */
-function blocksOf(tree, step) {
+function blocksOf(tree, node, step) {
   const blocks = [];
   if (step.messages.length) blocks.push({ key: "messages", kind: "messages", messages: step.messages });
   for (const retry of step.retries)
@@ -75,22 +75,15 @@ function blocksOf(tree, step) {
         part.code === undefined ? undefined : [...waiting.values()].find((each) => sameCode(each.code, part.code));
       if (cell) {
         waiting.delete(cell.cell);
-        blocks.push({ key: `cell${cell.cell}`, kind: "cell", tree, step, cell });
+        blocks.push({ key: `cell${cell.cell}`, kind: "cell", tree, node, step, cell });
       } else if (part.code !== undefined) blocks.push({ key: `call${call.call}:${n}`, kind: "code", text: part.code });
       else blocks.push({ key: `call${call.call}:${n}`, kind: "prose", text: part.text });
     });
   }
-  for (const cell of waiting.values()) blocks.push({ key: `cell${cell.cell}`, kind: "cell", tree, step, cell });
+  for (const cell of waiting.values()) blocks.push({ key: `cell${cell.cell}`, kind: "cell", tree, node, step, cell });
   const told = [...step.calls, ...step.cells].some(({ error }) => error && error.message === step.error?.message);
   if (step.error && !told) blocks.push({ key: "error", kind: "error", error: step.error });
-  if (step.snapshot) {
-    const { holds, size_bytes } = step.snapshot;
-    blocks.push({
-      key: "snapshot",
-      kind: "note",
-      text: `Snapshot of ${holds.join(", ") || "the sandbox"}, ${bytes(size_bytes)}`,
-    });
-  }
+  if (step.snapshot || step.snapshot_error) blocks.push({ key: "snapshot", kind: "snapshot", node, step });
   return blocks;
 }
 
@@ -258,6 +251,37 @@ class StepError extends ErrorView {
   }
 }
 
+/** What was saved at the end of the step, and the ways back to it. */
+class SnapshotView {
+  constructor() {
+    this.text = h("span");
+    // Beside the run page: sessions/<uuid>/nodes/...
+    const links = { inside: "Look inside", fork: "Fork from here", again: "Run again", branches: "Roll out branches" };
+    this.links = Object.fromEntries(Object.entries(links).map(([name, words]) => [name, h("a", null, words)]));
+    this.ways = h("span.snapshot-ways", null, ...Object.values(this.links));
+    this.element = h("p.step-note.snapshot-line", null, this.text, this.ways);
+  }
+
+  update({ node, step }) {
+    const { snapshot } = step;
+    const here = `nodes/${node.node}/steps/${step.step}`;
+    this.links.inside.href = `${here}/snapshot/`;
+    this.links.fork.href = `${here}/fork/`;
+    this.links.again.href = `${here}/reexecute/`;
+    this.links.branches.href = `rollouts/new/?node=${node.node}&step=${step.step}`;
+    this.ways.hidden = snapshot === null;
+    setText(this.text, snapshot ? factsOfSnapshot(snapshot) : inert(`No snapshot of this step: ${step.snapshot_error}`));
+  }
+}
+
+function factsOfSnapshot({ holds, size_bytes, stored_bytes, changed, dropped }) {
+  const facts = [`Snapshot of ${holds.join(" and ") || "the sandbox"}, ${bytes(size_bytes)}`];
+  if (stored_bytes > 0) facts.push(`${bytes(stored_bytes)} new`);
+  if (changed.length) facts.push(`${plural(changed.length, "change")}`);
+  if (dropped.length) facts.push(`without ${inert(dropped.slice(0, 3).join(", "))}${dropped.length > 3 ? "…" : ""}`);
+  return facts.join(" · ");
+}
+
 const VIEWS = {
   messages: MessagesView,
   call: CallHead,
@@ -266,6 +290,7 @@ const VIEWS = {
   code: CodeView,
   cell: CellView,
   note: NoteView,
+  snapshot: SnapshotView,
   compaction: CompactionView,
   error: StepError,
 };
