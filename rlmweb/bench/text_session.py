@@ -17,7 +17,7 @@ WORDS = [f"w{n:04d}" for n in range(6000)] + [
 
 def make_context(path: Path, megabytes: int) -> None:
     """Documents of a header and twelve lines each, the same for the same size."""
-    draw = random.Random(7)  # noqa: S311 - a repeatable text, not a secret
+    draw = random.Random(7)
     written = number = 0
     with path.open("w") as file:
         while written < megabytes * 1_000_000:
