@@ -2,7 +2,8 @@
 
 A request is `{"id": n, "op": name, ...}`; its reply is `{"id": n, "ok": {...}}` or
 `{"id": n, "error": {"type", "message"}}`, in any order. After `channel` the connection
-carries the runner's lines, both ways, until it closes.
+carries the runner's lines, both ways, until it closes; after `side` it carries requests
+to evaluate, beside the host's channel, and their answers.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 from sandboxes.errors import InvalidSpec, SandboxError
 from sandboxes.local.execute import Command, execute
 from sandboxes.local.keeper import Keeper
-from sandboxes.local.relay import ClientLine
+from sandboxes.local.relay import ClientLine, SideLine
 from sandboxes.local.spec import parse_spec
 
 log = logging.getLogger("rlmweb.sandbox")
@@ -47,6 +48,7 @@ class Api:
             "write_file": self.write_file,
             "put_file": self.put_file,
             "read_file": self.read_file,
+            "get_file": self.get_file,
             "extend": self.extend,
             "terminate": self.terminate,
         }
@@ -114,6 +116,11 @@ class Api:
         data, size = box.read_file(_text(request, "path"), _number(request, "offset", 0), limit)
         return {"data": base64.b64encode(data).decode(), "size_bytes": size}
 
+    async def get_file(self, request: Reply) -> Reply:
+        box = self._keeper.get(request.get("box"))
+        path, target, limit = _text(request, "path"), _text(request, "target"), _number(request, "max_bytes")
+        return {"size_bytes": await asyncio.to_thread(box.get_file, path, target, limit)}
+
     async def extend(self, request: Reply) -> Reply:
         box = self._keeper.get(request.get("box"))
         box.extend(_number(request, "seconds"))
@@ -141,14 +148,14 @@ def _number(request: Reply, name: str, default: int | None = None) -> int:
 
 
 class Connection(asyncio.Protocol):
-    """One client. Requests are served side by side; `channel` turns the connection into a line to a runner."""
+    """One client. Requests are served side by side; `channel` and `side` turn the connection into a line to a runner."""
 
     def __init__(self, api: Api, keeper: Keeper) -> None:
         self._api = api
         self._keeper = keeper
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
-        self._line: ClientLine | None = None
+        self._line: ClientLine | SideLine | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -179,8 +186,8 @@ class Connection(asyncio.Protocol):
         except (ValueError, KeyError, TypeError):
             self._reply({"id": None, "error": {"type": "InvalidSpec", "message": "not a request"}})
             return
-        if operation == "channel":
-            self._open_channel(id, request)
+        if operation in ("channel", "side"):
+            self._open_line(id, request, operation)
             return
         task = asyncio.get_running_loop().create_task(self._serve(id, operation, request))
         self._tasks.add(task)
@@ -198,16 +205,21 @@ class Connection(asyncio.Protocol):
             log.exception("%s failed", operation)
             self._reply({"id": id, "error": {"type": "ProviderUnavailable", "message": f"internal error: {error}"}})
 
-    def _open_channel(self, id: Any, request: Reply) -> None:
+    def _open_line(self, id: Any, request: Reply, operation: str) -> None:
+        """From now on the connection carries lines: the host's, or those of a client beside it."""
         assert self._transport is not None
         try:
             box = self._keeper.get(request.get("box"))
+            line = SideLine(self._transport, box.line) if operation == "side" else None
         except SandboxError as error:
             self._reply({"id": id, "error": {"type": type(error).__name__, "message": str(error)}})
             return
         self._reply({"id": id, "ok": {}})
-        self._line = ClientLine(self._transport, box.line)
-        box.line.attach(self._line)
+        if line:
+            self._line = line
+        else:
+            self._line = host = ClientLine(self._transport, box.line)
+            box.line.attach(host)
         if self._buffer:
             self._line.received(bytes(self._buffer))
             self._buffer.clear()

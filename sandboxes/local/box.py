@@ -42,7 +42,7 @@ class Box:
         self._workspace = -1
         self._incoming = -1
         self.launched: Launched | None = None
-        self.line = RunnerLine(self._became_ready, self._line_closed)
+        self.line = RunnerLine(self._became_ready, self._line_closed, self._copies_changed)
 
     # Life -------------------------------------------------------------------------------------------------------
 
@@ -79,6 +79,11 @@ class Box:
     def _became_ready(self) -> None:
         if not self._ready.done():
             self._ready.set_result(None)
+
+    def _copies_changed(self, count: int) -> None:
+        """Parked copies are processes of the runner's: they do not count as the code's."""
+        if self.alive:
+            self.group.allow_processes(self.spec.max_processes + count)
 
     def _line_closed(self) -> None:
         if not self._ready.done():
@@ -173,6 +178,10 @@ class Box:
     def put_file(self, path: str, source: str) -> int:
         root, name = self._place(path)
         return files.copy_file(root, name, source, owner=self.tier.owner)
+
+    def get_file(self, path: str, target: str, max_bytes: int) -> int:
+        root, name = self._place(path)
+        return files.fetch_file(root, name, target, max_bytes=max_bytes)
 
     def read_file(self, path: str, offset: int, max_bytes: int) -> tuple[bytes, int]:
         root, name = self._place(path)

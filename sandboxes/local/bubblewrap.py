@@ -123,6 +123,7 @@ def _runner_command(setting: Setting, spec: BoxSpec) -> list[str]:
         *("--workspace", WORKSPACE, "--sweep", "all"),
         *("--memory-mb", str(spec.memory_mb), "--disk-mb", str(spec.disk_mb)),
         *("--processes", str(spec.max_processes), "--site", str(int(setting.interpreter.use_site))),
+        *("--relay", "1"),
     ]
 
 

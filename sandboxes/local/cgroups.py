@@ -19,7 +19,8 @@ MOUNT = Path("/sys/fs/cgroup")
 MIB = 1024 * 1024
 SUPERVISOR_MB = 64
 """Allowance for the supervisor and the launcher, on top of the memory and the workspace of the code."""
-SPARE_PROCESSES = 4
+SPARE_PROCESSES = 12
+"""For the supervisor, the launcher, and what is being forked for snapshots; parked copies come on top."""
 CPU_PERIOD_US = 100_000
 REMOVE_TIMEOUT_S = 2.0
 OLD_S = 60.0
@@ -31,6 +32,9 @@ class Group(Protocol):
 
     def attach(self, pids: list[int]) -> None:
         """Move processes in; what they start later is in it too. May take some 20 ms: the kernel waits for all CPUs."""
+
+    def allow_processes(self, count: int) -> None:
+        """From now on so many processes besides those that every sandbox has."""
 
     def remove(self) -> None:
         """Remove it once its processes are gone."""
@@ -61,9 +65,14 @@ class _Cores:
 class _Folders:
     """The folders of one sandbox: one in version 2, one per controller in version 1."""
 
-    def __init__(self, folders: list[Path], cores: _Cores | None) -> None:
+    def __init__(self, folders: list[Path], pids: Path, cores: _Cores | None) -> None:
         self._folders = folders
+        self._pids = pids
         self._cores = cores
+
+    def allow_processes(self, count: int) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            _write(self._pids / "pids.max", count + SPARE_PROCESSES)
 
     def attach(self, pids: list[int]) -> None:
         if self._cores is not None:
@@ -93,10 +102,11 @@ class VersionTwo:
         _write(folder / "memory.max", (memory_mb + disk_mb + SUPERVISOR_MB) * MIB)
         with contextlib.suppress(FileNotFoundError):
             _write(folder / "memory.swap.max", 0)
-        _write(folder / "pids.max", processes + SPARE_PROCESSES)
         if self.limits_cpu:
             _write(folder / "cpu.max", f"{_quota_us(cpu)} {CPU_PERIOD_US}")
-        return _Folders([folder], None if self.limits_cpu else _Cores(cpu))
+        group = _Folders([folder], folder, None if self.limits_cpu else _Cores(cpu))
+        group.allow_processes(processes)
+        return group
 
 
 class VersionOne:
@@ -113,14 +123,16 @@ class VersionOne:
         memory.mkdir()
         pids.mkdir()
         _write(memory / "memory.limit_in_bytes", (memory_mb + disk_mb + SUPERVISOR_MB) * MIB)
-        _write(pids / "pids.max", processes + SPARE_PROCESSES)
-        if self._cpu is None:
-            return _Folders([memory, pids], _Cores(cpu))
-        folder = self._cpu / f"rlmweb-{box}"
-        folder.mkdir()
-        _write(folder / "cpu.cfs_period_us", CPU_PERIOD_US)
-        _write(folder / "cpu.cfs_quota_us", _quota_us(cpu))
-        return _Folders([memory, pids, folder], None)
+        folders = [memory, pids]
+        if self._cpu is not None:
+            folder = self._cpu / f"rlmweb-{box}"
+            folder.mkdir()
+            _write(folder / "cpu.cfs_period_us", CPU_PERIOD_US)
+            _write(folder / "cpu.cfs_quota_us", _quota_us(cpu))
+            folders.append(folder)
+        group = _Folders(folders, pids, _Cores(cpu) if self._cpu is None else None)
+        group.allow_processes(processes)
+        return group
 
 
 class NoGroup:
@@ -131,6 +143,9 @@ class NoGroup:
 
     def attach(self, pids: list[int]) -> None:
         self._cores.attach(pids)
+
+    def allow_processes(self, count: int) -> None:
+        pass
 
     def remove(self) -> None:
         pass

@@ -26,7 +26,9 @@ START_TIMEOUT_S = 20.0
 REQUEST_TIMEOUT_S = 60.0
 REPLY_LIMIT_BYTES = 16 * 1024 * 1024
 MAX_SOCKET_PATH = 107
-IDEMPOTENT = frozenset({"ping", "create", "get", "list", "write_file", "put_file", "read_file", "terminate"})
+IDEMPOTENT = frozenset(
+    {"ping", "create", "get", "list", "write_file", "put_file", "read_file", "get_file", "terminate"}
+)
 """Operations that are sent again when the connection broke under them."""
 
 
@@ -83,7 +85,7 @@ class ServiceClient:
             writer.write(json.dumps({"id": id, "op": operation, **fields}).encode() + b"\n")
             await writer.drain()
             timeout_s = REQUEST_TIMEOUT_S + float(fields.get("timeout_s", 0))
-            return await asyncio.wait_for(future, None if operation == "put_file" else timeout_s)
+            return await asyncio.wait_for(future, None if operation in ("put_file", "get_file") else timeout_s)
         except TimeoutError as error:
             raise ProviderUnavailable(f"the local sandbox service did not answer {operation}", provider=NAME) from error
         finally:
@@ -118,11 +120,11 @@ class ServiceClient:
                 if not future.done():
                     future.set_exception(ConnectionResetError("the connection to the service broke"))
 
-    async def connect_channel(self, box: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection that carries the lines of `box`'s runner."""
+    async def connect_line(self, operation: str, box: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection that carries lines to and from `box`'s runner: as its host (`channel`), or beside it (`side`)."""
         reader, writer = await self._open(2 * MAX_LINE_BYTES)
         try:
-            writer.write(json.dumps({"id": 0, "op": "channel", "box": box}).encode() + b"\n")
+            writer.write(json.dumps({"id": 0, "op": operation, "box": box}).encode() + b"\n")
             reply = json.loads(await asyncio.wait_for(reader.readline(), REQUEST_TIMEOUT_S))
             if "error" in reply:
                 raise service_error(reply["error"])

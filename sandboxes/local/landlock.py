@@ -59,7 +59,7 @@ class Landlock:
             *(self._setting.interpreter.executable, "-s", "-S", "-B", str(self._launcher)),
             *(str(self._config), json.dumps(_own_rules(folders)), "--workspace", str(work)),
             *("--memory-mb", str(spec.memory_mb), "--disk-mb", str(spec.disk_mb)),
-            *("--site", str(int(self._setting.interpreter.use_site))),
+            *("--site", str(int(self._setting.interpreter.use_site)), "--relay", "1"),
         ]
         try:
             process = subprocess.Popen(

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 
+MOST_OOM_SCORE = 1000
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -65,6 +66,15 @@ def resident_bytes(pids: list[int]) -> int:
 def proportional_bytes(pids: list[int]) -> int:
     """Memory of the processes, shared pages divided among them (PSS)."""
     return sum(_pss_bytes(pid) for pid in pids)
+
+
+def goes_first(pid: int) -> bool:
+    """Whether the process offered itself to be ended first when memory runs out, as parked copies do."""
+    try:
+        with open(f"/proc/{pid}/oom_score_adj", "rb") as stream:
+            return int(stream.read()) == MOST_OOM_SCORE
+    except (OSError, ValueError):
+        return False  # ended
 
 
 def _rss_bytes(pid: int) -> int:

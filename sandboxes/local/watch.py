@@ -15,9 +15,10 @@ import time
 from pathlib import Path
 
 from sandboxes.local.box import Box
+from sandboxes.local.cgroups import SPARE_PROCESSES
 from sandboxes.local.execute import helpers
 from sandboxes.local.keeper import Keeper
-from sandboxes.local.processes import OrphanReaper, proportional_bytes, resident_bytes
+from sandboxes.local.processes import OrphanReaper, goes_first, proportional_bytes, resident_bytes
 
 log = logging.getLogger("rlmweb.sandbox")
 PERIOD_S = 0.25
@@ -78,7 +79,7 @@ def _past_time(box: Box) -> str:
 
 
 def _excess(box: Box, pids: list[int]) -> str:
-    if len(pids) > box.spec.max_processes + 4:
+    if len(pids) > box.spec.max_processes + SPARE_PROCESSES + box.line.parked:
         return f"it ran {len(pids)} processes; {box.spec.max_processes} are allowed"
     limit = box.spec.memory_mb * MIB
     # Resident memory counts shared pages many times over; the exact figure is dearer and asked for only then.
@@ -88,8 +89,11 @@ def _excess(box: Box, pids: list[int]) -> str:
 
 
 def _killable(box: Box, pids: list[int]) -> list[int]:
-    """Everything below the supervisor, which is left to report what happened."""
-    return [pid for pid in pids if pid not in box.trusted_processes()]
+    """Copies that are parked, as long as there are any: they go first. Then everything below the supervisor, which is
+    left to report what happened."""
+    below = [pid for pid in pids if pid not in box.trusted_processes()]
+    copies = [pid for pid in below if goes_first(pid)]
+    return copies or below
 
 
 def _over_disk(box: Box) -> str:

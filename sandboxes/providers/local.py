@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sandboxes.contract import (
     MAX_LINE_BYTES,
@@ -50,6 +50,7 @@ class LocalProvider:
         return {
             "fs_snapshot": Capability(False),
             "memory_snapshot": Capability(False),
+            "live_snapshot": Capability(True, note="parked copies in the sandbox, gone with it"),
             "reattach": Capability(True),
             "stdin": Capability("pipe"),
             "net_block": Capability(True, note="always blocked"),
@@ -169,6 +170,11 @@ class LocalSandbox:
         await channel.reattach()
         return channel
 
+    async def open_side(self) -> LocalChannel:
+        channel = LocalChannel(self._client, self._id, "side")
+        await channel.reattach()
+        return channel
+
     async def write_file(self, path: str, data: bytes) -> None:
         if len(data) > WRITE_INLINE_BYTES:
             raise InvalidSpec(f"write_file takes at most {WRITE_INLINE_BYTES} bytes; use put_file", provider=NAME)
@@ -194,6 +200,16 @@ class LocalSandbox:
             if len(data) >= reply["size_bytes"] or not chunk:
                 return bytes(data[:max_bytes])
 
+    async def get_file(self, path: str, target: str, *, max_bytes: int) -> int:
+        reply = await self._client.request(
+            "get_file",
+            box=self._id,
+            path=path,
+            target=await asyncio.to_thread(os.path.abspath, target),
+            max_bytes=max_bytes,
+        )
+        return int(reply["size_bytes"])
+
     async def extend(self, seconds: float) -> None:
         await self._client.request("extend", box=self._id, seconds=int(seconds))
 
@@ -202,11 +218,12 @@ class LocalSandbox:
 
 
 class LocalChannel:
-    """A connection to the service that has become the runner's line."""
+    """A connection to the service that has become a line to the runner: that of its host, or one beside it."""
 
-    def __init__(self, client: ServiceClient, box: str) -> None:
+    def __init__(self, client: ServiceClient, box: str, operation: Literal["channel", "side"] = "channel") -> None:
         self._client = client
         self._box = box
+        self._operation = operation
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._closed = False
@@ -214,7 +231,7 @@ class LocalChannel:
     async def reattach(self) -> None:
         """Connect anew. Raises `NotFound` when the sandbox is gone, `ProviderUnavailable` when the service is."""
         await self._disconnect()
-        self._reader, self._writer = await self._client.connect_channel(self._box)
+        self._reader, self._writer = await self._client.connect_line(self._operation, self._box)
 
     async def send_line(self, line: bytes) -> None:
         await self.send_lines([line])

@@ -37,9 +37,13 @@ PARTS = (
     "scratch",
     "parked",
     "repl",
+    "taken",
+    "writing",
     "snapshots",
     "evaluations",
     "restores",
+    "results",
+    "hostinput",
     "supervisor",
     "main",
 )

@@ -99,7 +99,7 @@ class _PrivateState:
     def __init__(self) -> None:
         self.files = [place for place in map(_place_in_file, _open_descriptors()) if place]
         self._generator: Any = getattr(sys.modules.get("random"), "_inst", None)
-        self._random = self._generator.getstate() if type(self._generator).__module__ == "random" else None
+        self._random = self._generator.getstate() if self._generator is not None else None
 
     def set_random(self) -> None:
         if self._random is not None:

@@ -14,14 +14,16 @@ from sandboxes.runner.cell import Cell
 from sandboxes.runner.checks import Rejected, cell_error, check_payload, check_variables, required_text
 from sandboxes.runner.evaluations import Evaluations
 from sandboxes.runner.framelog import FrameLog
+from sandboxes.runner.hostinput import HostInput
 from sandboxes.runner.output import CellOutput
 from sandboxes.runner.process import ReplProcess
 from sandboxes.runner.repl import run_repl
 from sandboxes.runner.restores import Restores
+from sandboxes.runner.results import Results
 from sandboxes.runner.snapshots import Snapshots
 from sandboxes.runner.strays import Strays
 from sandboxes.runner.watcher import Watcher
-from sandboxes.runner.wire import LineReader, LineTooLong, Spool, clip, decode
+from sandboxes.runner.wire import LineTooLong, Spool, clip, decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,9 +34,6 @@ if TYPE_CHECKING:
 
 INTERRUPT_GRACE_S = 1.0
 """From `KeyboardInterrupt` to the end of the process."""
-REMEMBERED_RESULTS = 4
-REMEMBERED_IDS = 4096
-STATE_BYTES = 512 * 1024
 DEFAULT_OUTPUT_BYTES = 4 * 1024 * 1024
 MEETING_S = 0.05
 """How long to wait for forks that have not said who they are before everybody else is stopped or killed."""
@@ -43,16 +42,14 @@ MEETING_S = 0.05
 class Supervisor:
     def __init__(self, options: Options, host_in: int, host_out: int, log: FrameLog) -> None:
         self.options = options
-        self.host_in = host_in
+        self.host = HostInput(host_in)
         self.host_out = host_out
         self.log = log
-        self.lines = LineReader()
         self.spool = Spool(options.workspace, "s")
         self.running = True
         self.cell: Cell | None = None
         self.cell_count = 0
-        self.seen: dict[str, None] = {}
-        self.results: list[dict[str, Any]] = []
+        self.results = Results()
         self.setup: dict[str, Any] | None = None
         self.setup_id = ""
         self.setup_reply: dict[str, Any] | None = None
@@ -72,7 +69,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Serve until the host closes the stream or says `shutdown`; then nothing of the sandbox is left."""
-        os.set_blocking(self.host_in, False)
+        os.set_blocking(self.host.descriptor, False)
         os.set_blocking(self.host_out, False)
         try:
             while self.running:
@@ -86,9 +83,9 @@ class Supervisor:
     def _poll_once(self) -> None:
         readable = select.POLLIN
         poll = select.poll()
-        poll.register(self.host_in, readable)
+        poll.register(self.host.descriptor, readable)
         if self.log.pending:
-            events = select.POLLOUT | (readable if self.host_out == self.host_in else 0)
+            events = select.POLLOUT | (readable if self.host_out == self.host.descriptor else 0)
             poll.register(self.host_out, events)
         child = self.child
         if child.pidfd >= 0:
@@ -104,7 +101,7 @@ class Supervisor:
         ready = poll.poll(max(0.0, (self._next_timer() - now) * 1000))
         now = time.monotonic()
         for descriptor, events in ready:
-            if descriptor == self.host_in and events & ~select.POLLOUT:
+            if descriptor == self.host.descriptor and events & ~select.POLLOUT:
                 self._read_host()
             elif descriptor == child.control:
                 if events & select.POLLOUT:
@@ -153,26 +150,13 @@ class Supervisor:
     # From the host ----------------------------------------------------------------------------------------------
 
     def _read_host(self) -> None:
-        try:
-            data = os.read(self.host_in, 1 << 18)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self.running = False
-            return
-        self.lines.feed(data)
-        while True:
-            try:
-                line = self.lines.next_line()
-            except LineTooLong:
-                self._error("too_large", "a line passed the limit of the protocol and was skipped")
-                continue
+        for line in self.host.read():
             if line is None:
-                return
-            if line.strip():
+                self._error("too_large", "a line passed the limit of the protocol and was skipped")
+            else:
                 self._host_line(line)
+        if self.host.ended:
+            self.running = False
 
     def _host_line(self, line: bytes) -> None:
         frame: dict[str, Any] = {}
@@ -216,16 +200,9 @@ class Supervisor:
         snapshots = self.snapshots.states()
         if snapshots:
             state["snapshots"] = snapshots
-        budget = STATE_BYTES
         if self.cell:
             state.update(cell=self.cell.id, status="running", **self.cell.waiting(self.spool))
-        kept: list[dict[str, Any]] = []
-        for result in reversed(self.results):
-            budget -= 4096 + sum(len(str(value)) for value in result.values())
-            if kept and budget < 0:
-                break
-            kept.append(result)
-        state["finished"] = kept[::-1]
+        state["finished"] = self.results.latest()
         self.log.add_unnumbered(state)
 
     def _on_setup(self, frame: dict[str, Any]) -> None:
@@ -253,7 +230,7 @@ class Supervisor:
         id = str(frame["id"])
         if self.cell and self.cell.id == id:
             return
-        if id in self.seen:
+        if self.results.was_started(id):
             self._repeat_result(id)
             return
         if self.setup_pending or self.restores.pending:
@@ -265,9 +242,7 @@ class Supervisor:
         code = frame["code"]
         if code.get("file"):
             os.stat(os.path.join(self.options.workspace, code["file"]))  # refused here rather than run as nothing
-        self.seen[id] = None
-        if len(self.seen) > REMEMBERED_IDS:
-            del self.seen[next(iter(self.seen))]
+        self.results.note_started(id)
         self.cell_count += 1
         output = CellOutput(id, self.max_output_bytes)
         self.cell = Cell(id, float(frame.get("timeout_s", 0.0)), output)
@@ -278,10 +253,10 @@ class Supervisor:
         self.fresh_pipes = False
 
     def _repeat_result(self, id: str) -> None:
-        for result in self.results:
-            if result["cell"] == id:
-                self.log.add(dict(result))
-                return
+        result = self.results.find(id)
+        if result:
+            self.log.add(dict(result))
+            return
         self._error("busy", "this cell was run before and its result is no longer kept", id)
 
     def _on_answer(self, frame: dict[str, Any]) -> None:
@@ -446,7 +421,7 @@ class Supervisor:
             **result,
         }
         self.log.add(frame)
-        self.results = [*self.results, frame][-REMEMBERED_RESULTS:]
+        self.results.add(frame)
 
     def _child_ended(self) -> None:
         """The REPL process is gone: say so, and start a new one that has the contexts and tools but no variables."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from sandboxes import aio
 from sandboxes.contract import Spec
 from sandboxes.errors import SandboxError
-from sandboxes.frames import Finished, Output, RunnerFrame, SubCall
+from sandboxes.frames import Finished, Output, RunnerFrame, SnapshotTaken, SubCall
 from sandboxes.link import RunnerLink
 from sandboxes.local.processes import process_tree
 from sandboxes.providers.local import LocalProvider, LocalSandbox
@@ -132,6 +132,13 @@ class Linked:
     def output(self, cell: str, stream: str = "stdout", *, late: bool = False) -> str:
         mine = (f for f in self.frames if isinstance(f, Output) and f.cell == cell and f.late is late)
         return "".join(f.text for f in mine if f.stream == stream)
+
+    def snapshot(self, id: str, *, live: bool = True, durable: bool = True) -> SnapshotTaken:
+        """Take a snapshot; returns as soon as the REPL may go on."""
+        self.link.snapshot(id, live=live, durable=durable)
+        taken = self.wait(lambda f: isinstance(f, SnapshotTaken) and f.id == id)
+        assert isinstance(taken, SnapshotTaken)
+        return taken
 
     def subcall(self) -> SubCall:
         call = self.wait(lambda f: isinstance(f, SubCall))

@@ -69,3 +69,22 @@ def test_a_file_of_the_host_is_copied(root: int, tmp_path: Path) -> None:
     assert (tmp_path / "work/in/copy").stat().st_mode & 0o777 == 0o444
     with pytest.raises(NotFound):
         files.copy_file(root, "in/other", str(tmp_path / "missing"))
+
+
+def test_a_file_of_the_workspace_is_fetched(root: int, tmp_path: Path) -> None:
+    content, target = os.urandom(3_000_000), tmp_path / "target"
+    files.write_file(root, "out/part", content)
+    assert files.fetch_file(root, "out/part", str(target), max_bytes=3_000_000) == 3_000_000
+    assert target.read_bytes() == content
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_must_not_be_fetched_is_refused_and_the_target_is_not_touched(root: int, tmp_path: Path) -> None:
+    files.write_file(root, "large", b"x" * 11)
+    os.symlink("../secret", "link", dir_fd=root)
+    os.mkfifo("fifo", dir_fd=root)
+    target = tmp_path / "target"
+    for path in ("large", "link", "fifo", "../secret", "missing"):
+        with pytest.raises((InvalidSpec, NotFound)):
+            files.fetch_file(root, path, str(target), max_bytes=10)
+    assert not target.exists()

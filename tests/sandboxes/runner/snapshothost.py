@@ -102,7 +102,7 @@ class Store:
 
 
 def read_payload(host: RunnerHost, payload: dict[str, Any]) -> str:
-    return payload["text"] if "text" in payload else (host.workspace / payload["file"]).read_text()
+    return str(payload["text"]) if "text" in payload else (host.workspace / payload["file"]).read_text()
 
 
 def evaluate(host: RunnerHost, snapshot: str, code: str, **fields: Any) -> dict[str, Any]:
