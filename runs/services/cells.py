@@ -115,9 +115,9 @@ class StepCells:
     def take(self, frame: RunnerFrame) -> Input | None:
         """An input of the engine from a frame, or None."""
         if isinstance(frame, State | SetupDone | Ready):
-            self._seen(frame)
+            self.seen(frame)
             return None
-        if not self._seen(frame):
+        if not self.seen(frame):
             return None
         if isinstance(frame, RunnerError):
             self._log(f"runner: {frame.code}: {frame.message}"[:500])
@@ -151,6 +151,7 @@ class StepCells:
         self.events.append(
             NodeSandbox(node=node.number, state="lost", sandbox=str(node.sandbox_uuid or ""), reason=reason[:500])
         )
+        self._run.snapshots.lose(f"the sandbox was lost before it was stored: {reason}")
         self._box.lose()
         self._open_sandbox("rebuilt")
         try:
@@ -196,7 +197,7 @@ class StepCells:
                 self._running = None
                 self.ready.append(RunnerSaid(self._with_texts(finished)))
 
-    def _seen(self, frame: RunnerFrame) -> bool:
+    def seen(self, frame: RunnerFrame) -> bool:
         """Is this frame new to us?"""
         if isinstance(frame, State):
             return False

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from django.db import connection
 
-from runs.engine.io import CallKey, Command, Input, LimitReached, NextStep, RunnerSaid, Suspend
+from runs.engine.io import CallKey, Command, EndNode, Input, LimitReached, NextStep, RunnerSaid, Suspend
 from runs.engine.machine import StepMachine
 from runs.engine.state import step_state, to_plain
 from runs.events import record
@@ -35,9 +35,10 @@ from runs.services.leases import FenceLost, leases
 from runs.services.limits import exceeded
 from runs.services.noderun import LeaseLost, NodeRun, Signal
 from runs.services.plan import Plan, plan_of
+from runs.services.snapshots.taking import PartStored
 from runs.services.transaction import SessionTransaction, session_transaction
 from sandboxes.errors import NotFound, SandboxError
-from sandboxes.frames import Output
+from sandboxes.frames import LiveDropped, Output, SnapshotDone, SnapshotPart, SnapshotTaken
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,8 @@ GATHER_S = 0.005
 """Output that arrives is held this long for more, so that a cell and its output make one commit."""
 SETTLED_TICKS = 2
 """Quiet ticks after which a step whose threads wait for children lets go of its worker."""
+LAST_SNAPSHOT_S = 30.0
+"""How long a node's end waits for its last snapshot: the sandbox goes with the node."""
 TURN_S = 2.0
 """A node goes on to its next step in the same task for this long; then others have their turn."""
 
@@ -77,6 +80,8 @@ class StepDriver:
         """The first plan, when the commit that ended the step before has recorded it already."""
         self._limit_told = False
         self._quiet_ticks = 0
+        self._recorded_seq = run.node.runner_seq
+        """Newest frame of the runner that the latest commit recorded."""
 
     def drive(self) -> Outcome:
         """Work until the step ends, waits for children, or is lost. Raises `FenceLost`."""
@@ -101,6 +106,8 @@ class StepDriver:
     def _carry_out(self, plan: Plan) -> Outcome | None:
         """Commit, then act."""
         prompts = self._take_in(plan)
+        if plan.end is not None:
+            self._snapshot(last=isinstance(plan.end, EndNode))
         outcome: Outcome | None = None
         if self.calls.choose() or plan.must_commit or self._has_progress():
             prepared = self._prepared(plan)
@@ -133,9 +140,28 @@ class StepDriver:
         events = [*self.calls.outcome_events(), *late, *plan.events]
         return [record.prepare(event, self.run.store) for event in events]
 
+    def _snapshot(self, *, last: bool) -> None:
+        """Ask for the step's snapshot. The node's end waits for it: its sandbox is gone afterwards."""
+        self.run.snapshots.take(self.step.number)
+        deadline = time.monotonic() + LAST_SNAPSHOT_S
+        while last and self.run.snapshots.unfinished:
+            if time.monotonic() > deadline:
+                self.run.snapshots.give_up(f"it was not stored within {LAST_SNAPSHOT_S:g} s of the node's end")
+                return
+            for signal in self._wait():
+                try:
+                    self._take(signal)
+                except SandboxError as error:
+                    self.run.snapshots.give_up(str(error))
+
     def _has_progress(self) -> bool:
         box = self.run.box
-        return bool(self.cells.events or self.machine.dirty or box.seen_seq > self.run.node.runner_seq)
+        return bool(
+            self.cells.events
+            or self.machine.dirty
+            or self.run.snapshots.has_news
+            or self.run.snapshots.safe_seq(box.seen_seq) > self.run.node.runner_seq
+        )
 
     def _committed(self, plan: Plan) -> None:
         """After the commit: send what was journalled, tell the runner."""
@@ -147,7 +173,7 @@ class StepDriver:
             self.cells.answer(answer)
         if plan.run is not None:
             self.cells.start(plan.run)
-        self.run.box.acknowledge()
+        self.run.box.acknowledge(self._recorded_seq)
 
     # The commit -----------------------------------------------------------------------------------------------------
 
@@ -156,6 +182,8 @@ class StepDriver:
     ) -> Outcome | None:
         """Everything that `plan` records. Runs inside the session's transaction, behind the fence."""
         changes.emit_prepared(prepared)
+        self._recorded_seq = self.run.snapshots.safe_seq(self.run.box.seen_seq)
+        self.run.snapshots.commit(changes)
         self.calls.commit(changes)
         if prompts:
             self._open_children(changes, prompts)
@@ -203,14 +231,14 @@ class StepDriver:
     def _save_progress(self) -> None:
         if self.machine.dirty:
             rows.save_step_state(self.step.pk, to_plain(self.machine.step))
-        if self.machine.dirty or self.cells.unsaved_sandbox or self.run.box.seen_seq > self.run.node.runner_seq:
+        if self.machine.dirty or self.cells.unsaved_sandbox or self._recorded_seq > self.run.node.runner_seq:
             self._save_node()
 
     def _save_node(self) -> None:
         # The row gets the runner's new number now; the object follows when the runner is told (`NodeBox.acknowledge`).
         node = self.run.node
         node.state = to_plain(self.machine.node)
-        rows.save_node(node, node.state, self.run.box.seen_seq)
+        rows.save_node(node, node.state, self._recorded_seq)
         self.cells.unsaved_sandbox = False
 
     def _suspend(self, changes: SessionTransaction, keys: Sequence[CallKey]) -> Outcome | None:
@@ -289,6 +317,13 @@ class StepDriver:
             return None
         if isinstance(signal, Answered):
             return self.calls.answered(signal)
+        if isinstance(signal, PartStored):
+            self.run.snapshots.stored()
+            return None
+        if isinstance(signal, SnapshotTaken | SnapshotPart | SnapshotDone | LiveDropped):
+            if self.cells.seen(signal):
+                self.run.snapshots.take_frame(signal)
+            return None
         if isinstance(signal, LeaseLost):
             raise FenceLost("the step was taken over or stopped")
         if isinstance(signal, SandboxError):

@@ -64,6 +64,12 @@ class NodeBox:
         self.link: RunnerLink | None = None
 
     @property
+    def sandbox(self) -> Sandbox:
+        """The sandbox that `attach` reached."""
+        assert self._sandbox is not None
+        return self._sandbox
+
+    @property
     def age_s(self) -> float:
         """How long the present sandbox has run; 0 before there is one."""
         if self._opened_at is None and self.node.sandbox_ref:
@@ -101,10 +107,11 @@ class NodeBox:
                 self._set_up(self._sandbox, self.link, frames)
         return state
 
-    def acknowledge(self) -> None:
-        if self.link is not None and self.seen_seq > self.node.runner_seq:
-            self.link.ack(self.seen_seq)
-        self.node.runner_seq = self.seen_seq
+    def acknowledge(self, seq: int) -> None:
+        """Frames up to `seq` are on record."""
+        if self.link is not None and seq > self.node.runner_seq:
+            self.link.ack(seq)
+        self.node.runner_seq = seq
 
     def lose(self) -> None:
         """The sandbox is gone: the next one is of a new generation."""
@@ -174,7 +181,7 @@ class NodeBox:
         link.setup(
             Setup(
                 id="setup",
-                contexts=[ContextFile(path, kind)],
+                contexts=[ContextFile(path, kind, self._context_sha256())],
                 tools=tools,
                 max_output_bytes=self.config.limits.cell_output_bytes,
             )
@@ -201,13 +208,16 @@ class NodeBox:
 
     def _upload_context(self, sandbox: Sandbox) -> tuple[str, ContextKind]:
         kind: ContextKind = "text"
-        sha256 = self.node.prompt_sha256
+        sha256 = self._context_sha256()
         if self.node.parent_id is None:
-            context: Context = self.node.session.context
-            kind, sha256 = _KINDS[context.kind], context.sha256
+            kind = _KINDS[self.node.session.context.kind]
         path = f"{INPUT_PREFIX}context-0.{_SUFFIXES[kind]}"
         aio.run(sandbox.put_file(path, str(_host_file(sha256))), timeout_s=SETUP_TIMEOUT_S)
         return path, kind
+
+    def _context_sha256(self) -> str:
+        context: Context = self.node.session.context
+        return context.sha256 if self.node.parent_id is None else self.node.prompt_sha256
 
     def spec(self) -> Spec:
         """What the session asks of this node's sandbox."""

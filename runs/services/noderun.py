@@ -12,6 +12,7 @@ from runs.models import Node, NodeMessage, Session, Step
 from runs.services.config import SessionConfig, config_from_plain
 from runs.services.desk import Answered, ModelDesk, Wrote
 from runs.services.nodebox import NodeBox
+from runs.services.snapshots.taking import PartStored, SnapshotTaker
 from sandboxes.errors import SandboxError
 from sandboxes.frames import RunnerFrame
 
@@ -20,7 +21,7 @@ class LeaseLost:
     """Told by the heartbeat: the step is no longer ours."""
 
 
-Signal = Wrote | Answered | RunnerFrame | SandboxError | LeaseLost
+Signal = Wrote | Answered | RunnerFrame | SandboxError | LeaseLost | PartStored
 
 
 class NodeRun:
@@ -37,6 +38,7 @@ class NodeRun:
         self.task = self._task()
         self.desk = ModelDesk(self.config, self.session.team_id, self.signals.put)
         self.box = NodeBox(node, self.config, self.signals.put)
+        self.snapshots = SnapshotTaker(node, self.box, self.store, self.signals.put)
 
     @classmethod
     def of_step(cls, step_pk: int) -> tuple[NodeRun, Step]:

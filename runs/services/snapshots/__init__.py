@@ -1,0 +1,1 @@
+"""Snapshots of the nodes' sandboxes: taken after every step, stored, read, restored."""
