@@ -120,6 +120,7 @@ class StepCells:
         if not self.seen(frame):
             return None
         if isinstance(frame, RunnerError):
+            self._run.snapshots.refused(frame)
             self._log(f"runner: {frame.code}: {frame.message}"[:500])
             return None
         if not isinstance(frame, SubCall | Output | Finished):
@@ -133,6 +134,11 @@ class StepCells:
             self._running = None
             return RunnerSaid(self._with_texts(frame))
         return RunnerSaid(msgspec.structs.replace(frame, text=scrub(frame.text)))
+
+    @property
+    def running(self) -> bool:
+        """Is the code of a cell running (or being stopped)?"""
+        return self._running is not None
 
     def overdue(self) -> Input | None:
         """Looks at the host's clock: the running cell is past its time."""

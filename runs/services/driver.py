@@ -142,6 +142,9 @@ class StepDriver:
 
     def _snapshot(self, *, last: bool) -> None:
         """Ask for the step's snapshot. The node's end waits for it: its sandbox is gone afterwards."""
+        if self.cells.running:
+            self.run.snapshots.leave_out(self.step.number, "the step was ended while its code was running")
+            return
         self.run.snapshots.take(self.step.number)
         deadline = time.monotonic() + LAST_SNAPSHOT_S
         while last and self.run.snapshots.unfinished:

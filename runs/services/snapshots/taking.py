@@ -23,7 +23,7 @@ from runs.services.snapshots.storing import store_part
 from runs.services.transaction import SessionTransaction
 from runs.text import scrub
 from sandboxes.errors import SandboxError
-from sandboxes.frames import LiveDropped, SnapshotDone, SnapshotPart
+from sandboxes.frames import LiveDropped, RunnerError, SnapshotDone, SnapshotPart
 from sandboxes.frames import SnapshotTaken as TakenFrame
 from sandboxes.manifest import MAX_MANIFEST_BYTES, ManifestError, decode_manifest
 
@@ -86,6 +86,16 @@ class SnapshotTaker:
         id = f"{ID_PREFIX}{step}"
         self._wanted[id] = _Wanted(step, time.monotonic())
         self._box.link.snapshot(id)
+
+    def leave_out(self, step: int, reason: str) -> None:
+        """There is no snapshot of this step."""
+        self._fail(step, reason)
+
+    def refused(self, frame: RunnerError) -> None:
+        """The runner could not carry a request out; one of ours, perhaps."""
+        wanted = self._wanted.pop(frame.id, None)
+        if wanted is not None:
+            self._fail(wanted.step, f"the sandbox refused: {frame.message}")
 
     def take_frame(self, frame: SnapshotFrame) -> None:
         match frame:
