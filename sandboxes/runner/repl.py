@@ -12,6 +12,7 @@ from sandboxes.runner.namespace import Names
 from sandboxes.runner.parked import Taker
 from sandboxes.runner.protect import die_with_parent, show_process
 from sandboxes.runner.queries import Control, Queries
+from sandboxes.runner.repeatable import set_clock, set_seed
 from sandboxes.runner.runcode import Compiled, NoValue, shown
 from sandboxes.runner.standin import Tracker
 from sandboxes.runner.streams import Reserve, Streams
@@ -96,6 +97,7 @@ class Repl:
         notes: list[str] = []
         self.streams.begin()
         try:
+            self._make_repeatable(message)
             for prefix, files in (("context", "contexts"), ("history", "history")):
                 for index, file in enumerate(message.get(files, [])):
                     self._load(f"{prefix}_{index}", file, notes)
@@ -107,6 +109,12 @@ class Repl:
         reply["notes"] = notes
         reply["variables"] = self.names.describe()
         return reply
+
+    def _make_repeatable(self, message: dict[str, Any]) -> None:
+        if message.get("clock") is not None:
+            set_clock(float(message["clock"]))
+        if message.get("seed") is not None:
+            set_seed(int(message["seed"]))
 
     def _load(self, name: str, file: dict[str, Any], notes: list[str]) -> None:
         known, kind = len(notes), file.get("kind", "text")

@@ -11,7 +11,7 @@ import select
 import time
 
 from sandboxes.runner.cell import Cell
-from sandboxes.runner.checks import Rejected, cell_error, check_payload, check_variables, required_text
+from sandboxes.runner.checks import Rejected, cell_error, check_payload, check_variables
 from sandboxes.runner.evaluations import Evaluations
 from sandboxes.runner.framelog import FrameLog
 from sandboxes.runner.hostinput import HostInput
@@ -20,6 +20,7 @@ from sandboxes.runner.process import ReplProcess
 from sandboxes.runner.repl import run_repl
 from sandboxes.runner.restores import Restores
 from sandboxes.runner.results import Results
+from sandboxes.runner.setups import Setups
 from sandboxes.runner.snapshots import Snapshots
 from sandboxes.runner.strays import Strays
 from sandboxes.runner.watcher import Watcher
@@ -50,18 +51,14 @@ class Supervisor:
         self.cell: Cell | None = None
         self.cell_count = 0
         self.results = Results()
-        self.setup: dict[str, Any] | None = None
-        self.setup_id = ""
-        self.setup_reply: dict[str, Any] | None = None
-        self.setup_pending = ""
         self.waiting_exec: dict[str, Any] | None = None
-        self.loading = False
         self.max_output_bytes = DEFAULT_OUTPUT_BYTES
         self.fresh_pipes = False
         self.strays = Strays(options.sweep)
         self.forks = Watcher()
         self.snapshots = Snapshots(options, log, self.spool, self.forks)
         self.evaluations = Evaluations(log, self.snapshots, self.forks)
+        self.setups = Setups(log)
         self.restores = Restores(log)
         self.child = self._fork()
 
@@ -194,7 +191,7 @@ class Supervisor:
             "id": str(frame["id"]),
             "last_seq": self.log.last_seq,
             "first_seq": self.log.first_seq,
-            "setup": self.setup_id,
+            "setup": self.setups.done_id,
         }
         state.update(self.restores.state())
         snapshots = self.snapshots.states()
@@ -207,24 +204,13 @@ class Supervisor:
 
     def _on_setup(self, frame: dict[str, Any]) -> None:
         id = str(frame["id"])
-        if id == self.setup_id and self.setup_reply:
-            self.log.add(dict(self.setup_reply))
+        if self.setups.is_known(id):
             return
-        if id == self.setup_pending:
-            return
-        if self.cell or self.setup_pending:
+        if self.cell or self.setups.pending:
             self._error("busy", "a cell or a setup is running", id)
             return
-        self.setup = frame
-        self.setup_pending = id
         self.max_output_bytes = int(frame.get("max_output_bytes", DEFAULT_OUTPUT_BYTES))
-        self._send_setup()
-
-    def _send_setup(self) -> None:
-        if self.setup:
-            self.loading = True
-            names = ("contexts", "tools", "history", "recursion")
-            self.child.send({"t": "setup", **{name: self.setup[name] for name in names if name in self.setup}})
+        self.setups.begin(frame, self.child)
 
     def _on_exec(self, frame: dict[str, Any]) -> None:
         id = str(frame["id"])
@@ -233,7 +219,7 @@ class Supervisor:
         if self.results.was_started(id):
             self._repeat_result(id)
             return
-        if self.setup_pending or self.restores.pending:
+        if self.setups.pending or self.restores.pending:
             self.waiting_exec = frame  # sent behind its setup to save a round trip
             return
         if self.cell:
@@ -287,7 +273,7 @@ class Supervisor:
         self.running = False
 
     def _on_snapshot(self, frame: dict[str, Any]) -> None:
-        if self.cell or self.setup_pending or self.restores.pending:
+        if self.cell or self.setups.pending or self.restores.pending:
             self._error("busy", "a snapshot is taken between two cells", str(frame["id"]))
             return
         self.snapshots.request(frame, self.child)
@@ -329,7 +315,8 @@ class Supervisor:
         elif kind == "done":
             self._child_done(message)
         elif kind == "setup":
-            self._child_setup(message)
+            self.setups.done(message)
+            self._run_waiting()
         elif kind == "taken":
             self.snapshots.taken(message)
         elif kind == "need":
@@ -347,27 +334,6 @@ class Supervisor:
         for pipe in self.child.pipes:
             pipe.flush(self.log.add)  # what was printed before the call is seen before it
         self.log.add(call)
-
-    def _child_setup(self, message: dict[str, Any]) -> None:
-        self.loading = False
-        if not self.setup_pending:
-            return  # the REPL was started anew by itself: nobody asked
-        reply: dict[str, Any] = {
-            "type": "setup_done",
-            "id": self.setup_pending,
-            "variables": check_variables(message.get("variables")),
-        }
-        notes = message.get("notes")
-        if type(notes) is list and notes:
-            reply["notes"] = [required_text(note, 500) for note in notes[:20]]
-        if message.get("error") is not None:
-            reply["error"] = cell_error(message["error"])
-        self._end_setup(reply)
-        self._run_waiting()
-
-    def _end_setup(self, reply: dict[str, Any]) -> None:
-        self.setup_id, self.setup_pending, self.setup_reply = self.setup_pending, "", reply
-        self.log.add(dict(reply))
 
     def _run_waiting(self) -> None:
         """Run the cell that was sent behind its setup or restore."""
@@ -440,22 +406,11 @@ class Supervisor:
                 "message": f"{why}; all variables are lost, contexts are loaded again",
             }
             self._finish(cell, "killed", {"error": error})
-        if self.setup_pending:
-            message = f"the REPL process {why} while it was set up"
-            self._end_setup(
-                {
-                    "type": "setup_done",
-                    "id": self.setup_pending,
-                    "error": {"type": "ReplKilled", "message": message},
-                }
-            )
-        if self.loading:
-            # Loading the contexts is what killed it: another try would end the same way.
-            self.setup, self.loading = None, False
+        self.setups.repl_ended(why)
         child.close()
         self.fresh_pipes = False
         self.child = self._fork()
-        self._send_setup()
+        self.setups.send(self.child)
         self._run_waiting()
 
     def _fork(self) -> ReplProcess:
