@@ -25,6 +25,8 @@ class SandboxRecord(models.Model):
     node_uuid = models.UUIDField(db_index=True)
     created_at = models.DateTimeField(auto_now_add=True)
     ended_at = models.DateTimeField(null=True, blank=True)
+    kept_until = models.DateTimeField(null=True, blank=True)
+    """A sandbox beside the nodes (to look, to run again) is wanted until then at the longest."""
 
     class Meta:
         ordering = ("-id",)

@@ -12,36 +12,29 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Lock
-from typing import Literal, TypeVar
+from typing import TypeVar
 from uuid import uuid4
 
-import msgspec
-from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
-from runs.blobs import blob_store
-from runs.models import Context, Node
+from runs.models import Node
+from runs.services.boxsetup import SETUP_TIMEOUT_S, ContextRefused, make_setup
 from runs.services.config import SessionConfig
 from sandboxes import aio
 from sandboxes import services as sandbox_services
-from sandboxes.contract import INPUT_PREFIX, Sandbox, SandboxInfo, Spec
+from sandboxes.contract import Sandbox, SandboxInfo, Spec
 from sandboxes.errors import SandboxError, StreamLost
-from sandboxes.frames import ContextFile, RunnerError, RunnerFrame, Setup, SetupDone, State, Tool
+from sandboxes.frames import RunnerError, RunnerFrame, SetupDone, State
 from sandboxes.link import RunnerLink
 
 logger = logging.getLogger(__name__)
 
-SETUP_TIMEOUT_S = 120.0
 ATTACH_TIMEOUT_S = 30.0
 GRACE_S = 600.0
 LONGEST_S = 30 * 24 * 3600
 """Life of a sandbox whose session has no wall time limit."""
-ContextKind = Literal["text", "json", "bytes"]
-_KINDS: dict[str, ContextKind] = {"text": "text", "json": "json", "bytes": "bytes"}
-_SUFFIXES: dict[ContextKind, str] = {"text": "txt", "json": "json", "bytes": "bin"}
 Frames = SimpleQueue[RunnerFrame | SandboxError]
 T = TypeVar("T")
 
@@ -173,19 +166,7 @@ class NodeBox:
             self._put(signal)
 
     def _set_up(self, sandbox: Sandbox, link: RunnerLink, frames: Frames) -> None:
-        path, kind = self._upload_context(sandbox)
-        tools = [
-            Tool(name=tool.name, source=tool.source, value=_raw(tool.value), description=tool.description)
-            for tool in self.config.tools
-        ]
-        link.setup(
-            Setup(
-                id="setup",
-                contexts=[ContextFile(path, kind, self._context_sha256())],
-                tools=tools,
-                max_output_bytes=self.config.limits.cell_output_bytes,
-            )
-        )
+        link.setup(make_setup(self.node, self.config, sandbox))
         done = self._await_setup(frames)
         self.notes += done.notes
         if done.error is not None:
@@ -206,19 +187,6 @@ class NodeBox:
             if isinstance(frame, RunnerError):
                 raise ContextRefused(f"{frame.code}: {frame.message}")
 
-    def _upload_context(self, sandbox: Sandbox) -> tuple[str, ContextKind]:
-        kind: ContextKind = "text"
-        sha256 = self._context_sha256()
-        if self.node.parent_id is None:
-            kind = _KINDS[self.node.session.context.kind]
-        path = f"{INPUT_PREFIX}context-0.{_SUFFIXES[kind]}"
-        aio.run(sandbox.put_file(path, str(_host_file(sha256))), timeout_s=SETUP_TIMEOUT_S)
-        return path, kind
-
-    def _context_sha256(self) -> str:
-        context: Context = self.node.session.context
-        return context.sha256 if self.node.parent_id is None else self.node.prompt_sha256
-
     def spec(self) -> Spec:
         """What the session asks of this node's sandbox."""
         limits = self.config.limits
@@ -238,27 +206,9 @@ class NodeBox:
         return f"{self.node.uuid}:{generation}" + (f":{uuid4()}" if generation else "")
 
 
-class ContextRefused(SandboxError):
-    """The context could not be loaded into the REPL (too large for its memory, or not what its kind says)."""
-
-
-def _host_file(sha256: str) -> Path:
-    """A plain file of this content for the provider to upload; kept, since many nodes share one context."""
-    path = Path(settings.DATA_DIR) / "contexts" / sha256
-    if not path.exists():
-        temporary = path.with_suffix(f".{id(path)}")
-        blob_store().copy_to(sha256, temporary)
-        temporary.replace(path)
-    return path
-
-
 def _end_created(creating: Future[tuple[Sandbox, SandboxInfo]]) -> None:
     if not creating.cancelled() and creating.exception() is None:
         sandbox_services.terminate_soon([creating.result()[0].ref])
-
-
-def _raw(value: object) -> msgspec.Raw | None:
-    return msgspec.Raw(msgspec.json.encode(value)) if value is not None else None
 
 
 def _wait(future: Future[T], timeout_s: float) -> T:

@@ -79,7 +79,8 @@ def _end_orphans() -> int:
     """Sandboxes whose node is over or has another one by now, and those at the provider that nobody wants."""
     theirs = Node.objects.filter(uuid=OuterRef("node_uuid"), status=Node.Status.RUNNING, sandbox_ref=OuterRef("ref"))
     running = SandboxRecord.objects.filter(state=SandboxRecord.State.RUNNING)
-    orphans = running.filter(~Exists(theirs), created_at__lt=Now() - ORPHAN_AGE)
+    kept = Q(kept_until__isnull=False, kept_until__gt=Now())
+    orphans = running.filter(~Exists(theirs), ~kept, created_at__lt=Now() - ORPHAN_AGE)
     sandbox_services.mark_ended(orphans.values_list("ref", flat=True)[:BATCH])
     ended = 0
     for provider in SandboxRecord.objects.values_list("provider", flat=True).distinct():

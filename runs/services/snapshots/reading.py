@@ -1,0 +1,126 @@
+"""Reading snapshots: which there are, and what their manifests say. Nothing here runs code of a session."""
+
+from __future__ import annotations
+
+import sys
+
+from django.db.models import QuerySet
+
+from runs.blobs import BlobCorrupt, BlobError, BlobMissing, blob_store
+from runs.models import Node, Session
+from sandboxes.errors import SandboxError
+from sandboxes.manifest import Manifest, ManifestError, decode_manifest
+from sandboxes.models import Snapshot
+
+
+class SnapshotError(SandboxError):
+    """A snapshot cannot be used. The message names it; `way_out` says what can be done instead."""
+
+    way_out = ""
+
+    def __init__(self, message: str | None = None, way_out: str = "") -> None:
+        super().__init__(message)
+        if way_out:
+            self.way_out = way_out
+
+
+class SnapshotMissing(SnapshotError):
+    """There is no snapshot of this step."""
+
+    way_out = "Choose another step, or execute the session again: that makes its states anew."
+
+
+class SnapshotExpired(SnapshotError):
+    """The contents of the snapshot were given up by the retention policy."""
+
+    way_out = "Choose a later step, or execute the session again. Pin snapshots that must be kept."
+
+
+class SnapshotCorrupt(SnapshotError):
+    """What is stored is not what was saved."""
+
+    way_out = "Choose another step, and check the storage: contents were changed or lost there."
+
+
+class SnapshotIncompatible(SnapshotError):
+    """The snapshot was made by another version of Python."""
+
+    way_out = "Restore it where the sandboxes run that version, or execute the session again here."
+
+
+def snapshots_of(session: Session, node_number: int | None = None) -> QuerySet[Snapshot]:
+    """Snapshots of the session, or of one of its nodes, by node and step."""
+    nodes = Node.objects.filter(session=session)
+    if node_number is not None:
+        nodes = nodes.filter(number=node_number)
+    return Snapshot.objects.filter(
+        session_uuid=session.uuid, node_uuid__in=nodes.values("uuid"), kind=Snapshot.Kind.PORTABLE
+    ).order_by("node_uuid", "step_number")
+
+
+def snapshot_of(session: Session, node_number: int, step_number: int) -> Snapshot | None:
+    """The snapshot of the state at the end of a step, whether or not it can be used."""
+    return snapshots_of(session, node_number).filter(step_number=step_number).first()
+
+
+def require_snapshot(session: Session, node_number: int, step_number: int) -> Snapshot:
+    """One that can be restored, as far as can be told without doing it. Raises `SnapshotError`."""
+    snapshot = snapshot_of(session, node_number, step_number)
+    if snapshot is None:
+        raise SnapshotMissing(f"there is no snapshot of step {step_number} of node {node_number}")
+    check_compatible(snapshot, manifest_of(snapshot).python)
+    return snapshot
+
+
+def latest_snapshot(node: Node, *, up_to_step: int) -> Snapshot | None:
+    """The newest snapshot of `node` that is still kept, of `up_to_step` or before."""
+    return (
+        Snapshot.objects.filter(
+            node_uuid=node.uuid,
+            step_number__lte=up_to_step,
+            kind=Snapshot.Kind.PORTABLE,
+            collected_at__isnull=True,
+        )
+        .order_by("-step_number")
+        .first()
+    )
+
+
+def manifest_of(snapshot: Snapshot) -> Manifest:
+    """Raises `SnapshotExpired`, `SnapshotMissing` or `SnapshotCorrupt`."""
+    return decode_manifest_of(snapshot, manifest_text(snapshot))
+
+
+def manifest_text(snapshot: Snapshot) -> str:
+    """The manifest as it is stored, checked against its hash. Raises like `manifest_of`."""
+    if snapshot.collected_at is not None:
+        raise SnapshotExpired(f"{named(snapshot)} was given up on {snapshot.collected_at:%Y-%m-%d} (retention policy)")
+    store = blob_store()
+    try:
+        store.verify(snapshot.manifest_sha256)
+        return store.text(snapshot.manifest_sha256)
+    except BlobMissing as error:
+        raise SnapshotMissing(f"{named(snapshot)}: its manifest is not in the store any more") from error
+    except (BlobCorrupt, UnicodeDecodeError) as error:
+        raise SnapshotCorrupt(f"{named(snapshot)}: {error}") from error
+    except BlobError as error:
+        raise SnapshotError(f"{named(snapshot)} cannot be read: {error}") from error
+
+
+def decode_manifest_of(snapshot: Snapshot, text: str) -> Manifest:
+    """Raises `SnapshotCorrupt`."""
+    try:
+        return decode_manifest(text)
+    except ManifestError as error:
+        raise SnapshotCorrupt(f"{named(snapshot)}: {error}") from error
+
+
+def check_compatible(snapshot: Snapshot, python: str, here: str = "") -> None:
+    """Raises `SnapshotIncompatible` unless Python `here` (ours when empty) is of the same minor version."""
+    here = here or sys.version.split()[0]
+    if python.split(".")[:2] != here.split(".")[:2]:
+        raise SnapshotIncompatible(f"{named(snapshot)} was made by Python {python}; the sandboxes here run {here}")
+
+
+def named(snapshot: Snapshot) -> str:
+    return f"the snapshot of step {snapshot.step_number} ({snapshot.uuid})"
