@@ -31,6 +31,10 @@ SPARE_MEMORY_BYTES = 256 * 1024 * 1024
 SHA256_BYTES = 32
 
 
+class CannotHandOver(Exception):
+    """There is no room for a part."""
+
+
 class Parts:
     """New contents on their way to the host: collected, written to files below `.rlm/out/`, never too many at once."""
 
@@ -69,12 +73,15 @@ class Parts:
         path = f".rlm/out/{self._prefix}-{self._count}.bin"
         full = os.path.join(self._workspace, path)
         os.makedirs(os.path.dirname(full), exist_ok=True)
-        descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            for data in self._contents:
-                _write_all(descriptor, data)
-        finally:
-            os.close(descriptor)
+            descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                for data in self._contents:
+                    _write_all(descriptor, data)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise CannotHandOver(f"no room in the workspace for its contents: {error.strerror}") from error
         self._control.send({"t": "part", "file": path, "blobs": self._blobs})
         self._ahead += 1
         self._contents, self._blobs, self._size = [], [], 0
@@ -100,8 +107,10 @@ def write(repl: Repl, request: dict[str, Any], descriptors: list[int], listing: 
         text, kept = to_json(manifest).encode(), marshal.dumps(following)
         _write_all(result, text + kept)
         control.send({"t": "done", "manifest_bytes": len(text), "base_bytes": len(kept)})
+    except CannotHandOver as error:
+        control.send({"t": "failed", "error": clip(str(error), 500)})
     except BaseException as error:
-        control.send({"t": "failed", "error": clip(clean(f"{type(error).__name__}: {error}"), 500)})
+        control.send({"t": "raised", "error": clip(clean(type(error).__name__), 100)})
     finally:
         os._exit(0)
 

@@ -151,6 +151,8 @@ class Writing:
         elif kind == "failed":
             self._stop(writer)
             self._end(writer.snapshot, None, required_text(message["error"], 500))
+        elif kind == "raised":
+            self._ended(writer, f"saving it raised {required_text(message['error'], 100)}")
         elif kind != "hello":
             raise Rejected(f"unknown message {clip(str(kind), 40)!r}")
 
