@@ -18,7 +18,8 @@ from rlmweb.teams.models import ApiToken, Membership, Role, Team
 from runs.models import Context, LmCredential, Session
 
 User = AuthUser | AnonymousUser
-Action = Literal["view", "start", "stop"]
+Action = Literal["view", "start", "stop", "evaluate"]
+"""evaluate: run code in scratch sandboxes on what the session has saved. Changes nothing of the session."""
 
 MAY_SEE = frozenset({Role.VIEWER, Role.RESEARCHER, Role.LEAD, Role.ADMIN, Role.OWNER})
 """Roles that see the content of their team's sessions. Auditors read the audit log, not what people asked."""
@@ -66,6 +67,8 @@ def may(user: User, session: Session, action: Action) -> bool:
     if action == "view":
         return True
     role = _role(user, session.team)
+    if action == "evaluate":
+        return role in MAY_START
     if role in MAY_STOP_ANY:
         return True
     return role in MAY_START and session.created_by_id == user.pk

@@ -5,9 +5,10 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, path
 
 from runs.api.api import api
-from runs.views import contexts, docs, keys, run, sessions, start, status
+from runs.views import contexts, docs, keys, run, sessions, snapshot, start, status
 
 app_name = "runs"
+STEP = "sessions/<uuid:uuid>/nodes/<int:node>/steps/<int:step>/"
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", api.urls),
@@ -33,6 +34,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("docs/protocol/", docs.protocol, name="docs_protocol"),
     path("docs/api/", docs.rest_api, name="docs_api"),
     path("sessions/<uuid:uuid>/", run.session, name="session"),
+    path(STEP + "snapshot/", snapshot.snapshot, name="snapshot"),
+    path(STEP + "snapshot/timeline/", snapshot.snapshot_timeline, name="snapshot_timeline"),
+    path(STEP + "snapshot/evaluate/", snapshot.snapshot_evaluate, name="snapshot_evaluate"),
+    path(STEP + "snapshot/diff/", snapshot.snapshot_diff, name="snapshot_diff"),
+    path(STEP + "snapshot/download/", snapshot.snapshot_download, name="snapshot_download"),
     path("sessions/<uuid:uuid>/events.jsonl", run.session_events, name="session_events"),
     path("sessions/<uuid:uuid>/blobs/<str:sha256>", run.session_blob, name="session_blob"),
 ]

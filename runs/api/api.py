@@ -8,18 +8,23 @@ from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
-from runs.api import contexts, installation, sessions
+from runs.api import contexts, installation, sessions, snapshots
 from runs.api.auth import AUTH
 from runs.api.schemas import Problem
+from runs.replay.inspect.errors import InspectError
+from runs.replay.inspect.problems import problem_of
 from runs.services.config import InvalidConfig
 from runs.services.contexts import ContextError
+from runs.services.snapshots.reading import SnapshotError
 from runs.uploads import UploadError, WrongOffset
+from sandboxes.errors import SandboxError
 
 MAX_MESSAGE_CHARS = 2_000
 
 api = NinjaAPI(title="rlmweb", version="1", urls_namespace="runs:api", auth=AUTH, docs_url=None)
 api.add_router("/contexts", contexts.router)
 api.add_router("/sessions", sessions.router)
+api.add_router("/sessions", snapshots.router)
 api.add_router("", installation.router)
 
 
@@ -68,6 +73,14 @@ def _upload_error(request: HttpRequest, error: UploadError) -> HttpResponse:
     if isinstance(error, WrongOffset):
         return _problem(request, 409, "wrong_offset", str(error), f"offset={error.received_bytes}")
     return _problem(request, 422, "invalid_upload", str(error))
+
+
+@api.exception_handler(InspectError)
+@api.exception_handler(SnapshotError)
+@api.exception_handler(SandboxError)
+def _looking_failed(request: HttpRequest, error: InspectError | SnapshotError | SandboxError) -> HttpResponse:
+    problem = problem_of(error)
+    return _problem(request, problem.status, problem.type, problem.message, problem.hint)
 
 
 def _said(error: dict[str, Any]) -> str:

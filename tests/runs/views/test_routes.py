@@ -37,6 +37,11 @@ ELSEWHERE = {
     "key_delete": "test_keys.py",
     "token_new": "test_keys.py",
     "token_revoke": "test_keys.py",
+    "snapshot": "test_snapshot.py",
+    "snapshot_timeline": "test_snapshot.py",
+    "snapshot_evaluate": "test_snapshot.py",
+    "snapshot_diff": "test_snapshot.py",
+    "snapshot_download": "test_snapshot.py",
 }
 """Routes whose access is tested with what they do."""
 
