@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -23,12 +24,16 @@ from runs.engine.io import (
 )
 from runs.events.types import CellOutput, Event, Log, NodeSandbox
 from runs.services.noderun import NodeRun
-from runs.services.rebuild import rebuild
+from runs.services.rebuild import RebuildDiverged, rebuild, rebuild_rest
+from runs.services.snapshots.reading import SnapshotError
+from runs.services.snapshots.restoring import base_of, restore
+from runs.services.snapshots.supplying import supply
 from runs.text import scrub
 from sandboxes.errors import NotFound, SandboxError
 from sandboxes.frames import (
     CellError,
     Finished,
+    Need,
     Output,
     Payload,
     Ready,
@@ -39,6 +44,7 @@ from sandboxes.frames import (
     SubCall,
     Variable,
 )
+from sandboxes.models import Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +125,9 @@ class StepCells:
             return None
         if not self.seen(frame):
             return None
+        if isinstance(frame, Need) and self._box.link is not None:
+            supply(self._box.link, frame, self._run.node, self._run.store)
+            return None
         if isinstance(frame, RunnerError):
             self._run.snapshots.refused(frame)
             self._log(f"runner: {frame.code}: {frame.message}"[:500])
@@ -159,17 +168,28 @@ class StepCells:
         )
         self._run.snapshots.lose(f"the sandbox was lost before it was stored: {reason}")
         self._box.lose()
-        self._open_sandbox("rebuilt")
-        try:
-            self._attach()
-            rebuild(self._run, self._box, before_step=self._step_number)
-        except SandboxError:
-            self._box.terminate()  # nobody must find it half rebuilt
-            raise
+        self._bring_back()
         self._forget_calls()
         if self._running is not None:
             self._running = None
             self.ready.append(SandboxReplaced(reason))
+
+    def _bring_back(self) -> None:
+        try:
+            self._bring_back_by(rebuild)
+        except (SnapshotError, RebuildDiverged) as error:
+            self._log(f"the exact state could not be brought back: {error}")
+            self._box.lose()
+            self._bring_back_by(rebuild_rest)
+
+    def _bring_back_by(self, rebuilding: Callable[..., None]) -> None:
+        self._open_sandbox("rebuilt")
+        try:
+            self._attach(fork=False)
+            rebuilding(self._run, self._box, before_step=self._step_number)
+        except SandboxError:
+            self._box.terminate()  # nobody must find it half rebuilt
+            raise
 
     def _open_sandbox(self, state: str) -> None:
         opened = self._box.open()
@@ -187,8 +207,13 @@ class StepCells:
             )
         )
 
-    def _attach(self) -> None:
+    def _attach(self, *, fork: bool = True) -> None:
         state = self._box.attach()
+        base = base_of(self._run.node) if fork and not state.setup else None
+        if base is not None:
+            self._begin_fork(base)
+        if state.need is not None and self._box.link is not None:
+            supply(self._box.link, state.need, self._run.node, self._run.store)
         for note in self._box.notes:
             self._log(note, "info")
         self._box.notes.clear()
@@ -202,6 +227,14 @@ class StepCells:
             if self._running is not None and finished.cell == self._running.name and finished.seq <= self._box.seen_seq:
                 self._running = None
                 self.ready.append(RunnerSaid(self._with_texts(finished)))
+
+    def _begin_fork(self, base: Snapshot) -> None:
+        """The first sandbox of a forked node starts where its source was."""
+        try:
+            restore(self._run, self._box, base)
+        except SandboxError:
+            self._box.terminate()  # nobody must find it half restored
+            raise
 
     def seen(self, frame: RunnerFrame) -> bool:
         """Is this frame new to us?"""

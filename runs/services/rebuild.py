@@ -1,4 +1,4 @@
-"""Bring a new sandbox to the state that a lost one had: run the node's finished cells again with recorded replies.
+"""Bring a new sandbox to the state that a lost one had: restore a snapshot, and run the cells after it again.
 
 No model is called: `llm_query` is answered from the journal and `rlm_query` by the children's answers. What had no answer
 when its cell ended has none this time. Code that is deterministic ends in the same state; code that asks something it
@@ -19,9 +19,12 @@ from runs.services.journal import request_sha256
 from runs.services.nodebox import NodeBox
 from runs.services.noderun import NodeRun
 from runs.services.recorded import Recorded, RecordedAnswers, child_request
+from runs.services.snapshots.restoring import restore, starting_point
+from runs.services.snapshots.supplying import supply
 from runs.text import scrub
 from sandboxes.errors import SandboxError, StreamLost
-from sandboxes.frames import Finished, SubCall
+from sandboxes.frames import Finished, Need, SubCall
+from sandboxes.models import Snapshot
 
 REBUILD_CELL_TIMEOUT_S = 600.0
 """For cells that came to their end by themselves: this machine may be a slower one."""
@@ -33,8 +36,25 @@ class RebuildDiverged(SandboxError):
 
 
 def rebuild(run: NodeRun, box: NodeBox, *, before_step: int) -> None:
-    """Run all cells of the node's steps before `before_step`, and the finished ones of that step, again."""
-    steps = Step.objects.filter(node=run.node, number__lte=before_step).order_by("number")
+    """Go back to the end of step `before_step` - 1 and through the finished cells of step `before_step`.
+
+    Begins at the newest snapshot that holds everything. If the cells after that cannot be repeated, `rebuild_rest` is the
+    way that is left.
+    """
+    _from(run, box, starting_point(run.node, before_step, complete=True), before_step)
+
+
+def rebuild_rest(run: NodeRun, box: NodeBox, *, before_step: int) -> None:
+    """Like `rebuild`, from the newest snapshot, even if it lacks variables: using those raises an error that says so."""
+    _from(run, box, starting_point(run.node, before_step, complete=False), before_step)
+
+
+def _from(run: NodeRun, box: NodeBox, start: Snapshot | None, before_step: int) -> None:
+    done = 0
+    if start is not None:
+        restore(run, box, start)
+        done = start.step_number
+    steps = Step.objects.filter(node=run.node, number__gt=done, number__lte=before_step).order_by("number")
     for step in steps:
         answers = RecordedAnswers(step, run)
         for number, cell in enumerate(step_state(step.state).cells, start=1):
@@ -73,6 +93,8 @@ class _CellAgain:
                 link.ack(seq)
                 if isinstance(frame, SubCall) and frame.cell == name:
                     self._answer(frame)
+                elif isinstance(frame, Need):
+                    supply(link, frame, self._run.node, self._run.store)
                 elif isinstance(frame, Finished) and frame.cell == name:
                     return
 

@@ -165,3 +165,57 @@ def test_a_sandbox_that_nobody_wants_is_ended() -> None:
     end_orphans()
     record.refresh_from_db()
     assert record.state == SandboxRecord.State.TERMINATED
+
+
+def lose_sandbox(session: Session) -> None:
+    """The root's sandbox is gone as soon as nobody looks."""
+    sandbox_services.terminate([Node.objects.get(session=session, number=0).sandbox_ref])
+
+
+def test_a_lost_sandbox_is_restored_and_its_cells_are_not_run_again() -> None:
+    """The number is drawn by chance: only the saved state has it."""
+    script = rules(
+        turn(1, "drawn = __import__('random').random()\nprint(drawn)"),
+        {**turn(2, ANSWER.format("drawn")), "latency_ms": 1500},
+    )
+    session = start(scripted_config(script))
+    lost = threading.Thread(target=_lose_after_first_snapshot, args=(session,))
+    lost.start()
+    run_to_end(session)
+    lost.join()
+    events = log(session)
+    assert session.status == "finished", session.error_message
+    [printed] = [event["text"] for event in events if event["type"] == "cell.output"]
+    assert session.answer == printed.strip()
+    assert [event["state"] for event in events if event["type"] == "node.sandbox"] == [
+        *("ready", "lost", "rebuilt", "ended")
+    ]
+
+
+def _lose_after_first_snapshot(session: Session) -> None:
+    wait_until("a snapshot", lambda: Event.objects.filter(session=session, type="snapshot.taken").exists(), 20)
+    lose_sandbox(session)
+    connection.close()
+
+
+def test_what_a_snapshot_lacks_is_made_again_from_the_one_before() -> None:
+    """A lock cannot be saved: the cell that makes it runs again, the one before it does not."""
+    script = rules(
+        turn(1, "drawn = __import__('random').random()\nprint(drawn)"),
+        turn(2, "lock = __import__('threading').Lock()"),
+        {**turn(3, ANSWER.format("(drawn, lock.locked())")), "latency_ms": 1500},
+    )
+    session = start(scripted_config(script))
+
+    def lose() -> None:
+        wait_until("snapshots", lambda: Event.objects.filter(session=session, type="snapshot.taken").count() == 2, 20)
+        lose_sandbox(session)
+        connection.close()
+
+    lost = threading.Thread(target=lose)
+    lost.start()
+    run_to_end(session)
+    lost.join()
+    assert session.status == "finished", session.error_message
+    [printed] = [event["text"] for event in log(session) if event["type"] == "cell.output"]
+    assert session.answer == f"({printed.strip()}, False)"
