@@ -145,12 +145,11 @@ def _fork_again(repl: Repl, line: int, listing: Listing, private: _PrivateState,
 
 
 def park(repl: Repl, line: int, listing: Listing, private: _PrivateState, message: dict[str, Any]) -> None:
-    """The main program of the copy; never returns."""
+    """The main program of the copy; never returns. It does little: every page that it writes to is its own from then on."""
     try:
         gc.disable()
         _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
         _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # forks are collected by the kernel
-        private.set_random()
         _go_first()
         try:
             os.setpgid(0, 0)
@@ -183,8 +182,9 @@ def park(repl: Repl, line: int, listing: Listing, private: _PrivateState, messag
 def _go_first() -> None:
     """When memory runs out, copies go before the REPL itself."""
     try:
-        with open("/proc/self/oom_score_adj", "w") as stream:
-            stream.write("1000")
+        descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        os.write(descriptor, b"1000")
+        os.close(descriptor)
     except OSError:
         pass  # no /proc in this sandbox
 
@@ -222,12 +222,13 @@ def _close_quietly(descriptor: int) -> None:
 def _has_shared_memory() -> bool:
     """Whether memory is shared with the session beyond the fork: then the copy does not stay what it was."""
     try:
-        with open("/proc/self/maps", "rb") as stream:
-            return any(_is_shared(line) for line in stream)
+        descriptor = os.open("/proc/self/maps", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            while True:
+                lines = os.read(descriptor, 1 << 16)
+                if b" rw-s " in lines or b" rwxs " in lines or not lines:
+                    return bool(lines)
+        finally:
+            os.close(descriptor)
     except OSError:
         return False
-
-
-def _is_shared(line: bytes) -> bool:
-    permissions = line.split(b" ", 2)[1]
-    return permissions[1:2] == b"w" and permissions[3:4] == b"s"
