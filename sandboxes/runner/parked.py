@@ -8,6 +8,7 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # `signal` imports enum
 import gc
 import os
+import select
 import stat
 import sys
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 KEPT_LISTINGS = 64
 UNFREEZE_GROWTH = 1.5
+SETTLE_MS = 5_000
 NO_COPY = 72
 """Exit status of the process between the REPL and its copy when the second fork failed."""
 
@@ -64,9 +66,12 @@ class Taker:
         return reply
 
     def settle(self) -> None:
-        """Collect the process in between: code that waits for its children must not meet it."""
+        """Collect the process in between: code that waits for its children must not meet it. It ends at once, unless
+        code hooked into forks."""
         if self._between:
             try:
+                if not _ends_soon(self._between):
+                    os.kill(self._between, _signal.SIGKILL)
                 os.waitpid(self._between, 0)
             except OSError:
                 pass  # code ignores the ends of its children, so that the kernel collected it
@@ -91,6 +96,18 @@ class Taker:
             return
         self._frozen_at_kb = self._frozen_at_kb or peak_kb
         gc.freeze()
+
+
+def _ends_soon(pid: int) -> bool:
+    if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None or not hasattr(os, "pidfd_open"):
+        return True
+    descriptor = os.pidfd_open(pid)
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(SETTLE_MS))
+    finally:
+        os.close(descriptor)
 
 
 class _PrivateState:

@@ -238,8 +238,16 @@ class Snapshots:
     # Clock ------------------------------------------------------------------------------------------------------
 
     def next_timer(self) -> float:
-        times = [snapshot.asked_at + TAKE_S for snapshot in self._being_taken()]
+        times = [snapshot.asked_at + TAKE_S for snapshot in self._all.values() if _is_on_its_way(snapshot)]
         return min([self._writing.next_timer(), *times])
 
     def check_clock(self, now: float) -> None:
         self._writing.check_clock(now)
+        for snapshot in list(self._all.values()):
+            if snapshot.reply and _is_on_its_way(snapshot) and now > snapshot.asked_at + TAKE_S:
+                self._copy_ended(snapshot)
+
+
+def _is_on_its_way(snapshot: Taken) -> bool:
+    """Whether its copy has been asked for and does not park yet."""
+    return snapshot.reply is None or (snapshot.line is not None and not snapshot.parked)

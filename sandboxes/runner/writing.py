@@ -64,6 +64,10 @@ class Writer:
         """It did something."""
         self._variable_from = time.monotonic()
 
+    def hold_clock(self) -> None:
+        """It may have said something that is not read yet."""
+        self._variable_from = self._clock_from = time.monotonic()
+
     def wait(self) -> None:
         """Its clock stands still until the host has taken parts."""
         self.waiting = True
@@ -241,5 +245,7 @@ class Writing:
 
     def check_clock(self, now: float) -> None:
         writer = self._writer
-        if writer and now >= writer.deadline:
+        if writer and self._log.full:
+            writer.hold_clock()
+        elif writer and now >= writer.deadline:
             self._ended(writer, writer.overdue())

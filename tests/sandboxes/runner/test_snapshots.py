@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sandboxes.runner import bundle
 from tests.sandboxes.runner.host import RunnerHost, runner
 from tests.sandboxes.runner.snapshothost import Store, evaluate
 
@@ -203,3 +204,26 @@ def test_a_wait_for_contents_does_not_count_and_can_be_interrupted(
         assert other.wait_type("finished", cell=cell)["status"] == "interrupted"
         other.frames = [f for f in other.frames if f["type"] != "need"]
         assert store.run(other, "print(x)")["stdout"] == "[1, 2]\n"
+
+
+HOOKS = {
+    "before=lambda: time.sleep(1000)": (False, "the REPL process ended meanwhile"),
+    "after_in_child=lambda: os._exit(0)": (True, "its copy was ended"),
+    "after_in_child=lambda: time.sleep(1000)": (True, "its copy was ended"),
+    "after_in_parent=lambda: os._exit(0)": (False, "the REPL process ended meanwhile"),
+    "before=lambda: 1 / 0": (True, ""),
+}
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_code_that_hooks_into_forks_harms_its_own_snapshot_only(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch, hook: str
+) -> None:
+    source = bundle.source().replace("TAKE_S = 15.0", "TAKE_S = 1.0").replace("SETTLE_MS = 5_000", "SETTLE_MS = 500")
+    monkeypatch.setattr(bundle, "source", lambda: source)
+    live, error = HOOKS[hook]
+    with runner(tmp_path) as host:
+        host.run(f"import os, time; os.register_at_fork({hook})")
+        assert store.take(host, "s1")["live"] is live
+        assert error in store.collect(host, "s1").get("error", "")
+        assert host.run("print('on')", timeout_s=10)["stdout"] == "on\n"
