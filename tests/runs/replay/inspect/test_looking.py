@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from threading import Thread
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from rlmweb.audit.models import AuditEntry
+from rlmweb.bench.outside import wait_until
 from runs.access import Actor
 from runs.blobs import blob_store
 from runs.models import Event, Session
@@ -16,8 +19,11 @@ from runs.replay.inspect.downloads import Download, download
 from runs.replay.inspect.errors import CannotExport
 from runs.replay.inspect.evaluation import Result, evaluate
 from runs.replay.inspect.states import StepState, usable_state, variable_timeline
+from runs.services.sessions import start_session, stop_session
+from runs.services.snapshots.reading import snapshots_of
 from sandboxes.models import SandboxRecord
-from tests.factories import make_user
+from tests.factories import make_context, make_team, make_user, scripted_config
+from tests.runs.services.inline import run_to_end
 from tests.runs.services.test_snapshots import run_cells
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -136,3 +142,39 @@ def test_a_content_that_is_lost_is_an_error_and_no_value(session: Session) -> No
     assert (said.status, said.value) == ("error", None)
     assert said.error is not None
     assert "missing" in said.error.message or "not" in said.error.message
+
+
+def test_a_session_that_runs_is_asked_in_a_copy_of_its_own_sandbox() -> None:
+    team = make_team()
+    actor = Actor(make_user(team), "test")
+    replies = ["```repl\nx = [1, 2]\n```", "```repl\nx.append(3)\nFINAL(str(x))\n```"]
+    rules = [
+        {"when": {"kind": "turn", "step": step}, "reply": reply, "latency_ms": 3_600_000 * (step - 1)}
+        for step, reply in enumerate(replies, 1)
+    ]
+    config = scripted_config({"rules": rules, "default": {"reply": "?"}})
+    context = make_context(team)
+    session = start_session(actor=actor, team=team, question="?", context=context, config=config)
+
+    def work() -> None:
+        try:
+            run_to_end(session)
+        finally:
+            connection.close()
+
+    worker = Thread(target=work)
+    worker.start()
+    try:
+        wait_until("the snapshot of step 1", lambda: snapshots_of(session, 0).filter(step_number=1).exists(), 30)
+        said = ask(session, 1, "x.append('mine')\nx")
+        assert (said.evaluation.value, said.way) == ("[1, 2, 'mine']", "live")
+        again = ask(session, 1, "x, open('left.txt', 'w')")
+        assert (again.evaluation.status, again.way) == ("error", "live")
+        assert ask(session, 1, "x").evaluation.value == "[1, 2]"
+        assert [row.name for row in usable_state(session, 0, 1).rows if row.name == "x"] == ["x"]
+        found = download(usable_state(session, 0, 1), "x", "json", actor=actor)
+        assert json.loads(fetched(found)) == [1, 2]
+    finally:
+        stop_session(session, actor=actor)
+        worker.join(30)
+    assert not worker.is_alive()
