@@ -7,7 +7,10 @@ imports are left out. `tests/sandboxes/runner/test_bundle.py` holds the parts to
 from __future__ import annotations
 
 import ast
+import base64
+import zlib
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 PARTS = (
@@ -28,7 +31,12 @@ PARTS = (
     "queries",
     "namespace",
     "streams",
-    "standin",
+    "tracking",
+    "byvalue",
+    "pickles",
+    "contentdigest",
+    "capture",
+    "restoring",
     "workspace",
     "runcode",
     "memory",
@@ -71,10 +79,20 @@ def _part(name: str) -> str:
     return f"\n# {name}.py\n" + "".join(lines)
 
 
+def _cloudpickle() -> str:
+    """The source of cloudpickle as it travels: the sandbox's Python need not have the package."""
+    found = find_spec("cloudpickle.cloudpickle")
+    assert found is not None
+    assert found.origin is not None
+    return base64.b85encode(zlib.compress(Path(found.origin).read_bytes(), 9)).decode()
+
+
 @cache
 def source(*, entry: bool = True) -> str:
     """The runner as one file of Python source. Without `entry` it only defines: a launcher calls `main` itself."""
     parts = [_part(name) for name in PARTS]
+    place = PARTS.index("byvalue")
+    parts[place] = parts[place].replace('CLOUDPICKLE_SOURCE = ""', f"CLOUDPICKLE_SOURCE = {_cloudpickle()!r}", 1)
     if not entry:
         parts[-1] = parts[-1].rpartition('\nif __name__ == "__main__":')[0] + "\n"
     return HEADER + "\nfrom __future__ import annotations\n" + "".join(parts)

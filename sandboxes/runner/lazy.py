@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from sandboxes.runner.standin import Restorer
+from sandboxes.runner.restoring import Restorer
 from sandboxes.runner.wire import from_json, read_payload
 from sandboxes.runner.workspace import bring_back
 

@@ -6,6 +6,7 @@ import _signal  # type: ignore[import-not-found]  # `signal` imports enum
 import os
 import sys
 
+from sandboxes.runner.byvalue import install_loaders
 from sandboxes.runner.lazy import Lazy
 from sandboxes.runner.memory import MIB, MemoryLimit
 from sandboxes.runner.namespace import Names
@@ -14,8 +15,8 @@ from sandboxes.runner.protect import die_with_parent, show_process
 from sandboxes.runner.queries import Control, Queries
 from sandboxes.runner.repeatable import set_clock, set_seed
 from sandboxes.runner.runcode import Compiled, NoValue, shown
-from sandboxes.runner.standin import Tracker
 from sandboxes.runner.streams import Reserve, Streams
+from sandboxes.runner.tracking import Tracker
 from sandboxes.runner.wire import Spool, clean, clip, read_payload
 
 TYPE_CHECKING = False
@@ -46,6 +47,7 @@ class Repl:
         self.queries = Queries(self.control, options.workspace)
         self.names = Names(self.queries, options.workspace)
         self.spool = Spool(options.workspace, "v")
+        self.loaders = install_loaders(self.names.values)
         self.tracker = Tracker(self.names.values, self.names.is_captured)
         self.lazy = Lazy(self)
         self.taker = Taker(self)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import marshal
 import os
 
+from sandboxes.runner.capture import Capture
 from sandboxes.runner.guard import CannotGuard, forbid_processes
+from sandboxes.runner.namespace import _describe
 from sandboxes.runner.protect import die_with_parent
 from sandboxes.runner.queries import Control
-from sandboxes.runner.standin import capture
 from sandboxes.runner.wire import clean, clip, to_json
 from sandboxes.runner.workspace import write_down
 
@@ -131,7 +132,9 @@ def _capture(
     touched = tracker.since(request["base"]) if base is not None else None
     files, marks = write_down(listing, base["files"] if base else {}, parts.add)
     before = base["values"] if base else repl.lazy.base
-    manifest, following = capture(repl.names.values, touched, before, repl.leaves, parts.add, exclude, progress)
+    values, unloaded = repl.names.values, repl.names.unloaded
+    capture = Capture(values, tracker, repl.loaders, repl.leaves, parts.add, progress, _describe)
+    manifest, following = capture.run(touched, before, str(request.get("base") or ""), unloaded, exclude)
     manifest["files"] = files
     manifest["dropped"] = [*manifest.get("dropped", []), *listing.dropped]
     return manifest, {"values": following, "files": marks}

@@ -1,0 +1,145 @@
+"""Pickles of snapshots: long texts by hash, buffers apart, the namespace live; and what objects they met on the way."""
+
+from __future__ import annotations
+
+import sys
+
+from sandboxes.runner.byvalue import cloud, reduce_function, reduce_view
+from sandboxes.runner.tracking import names_in
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+LEAF_CHARS = 32 * 1024
+PICKLE_BLOCK_BYTES = 256 * 1024
+_ATOMS = (str, bytes, int, float, complex, bool, type(None), range, type(Ellipsis), type(NotImplemented))
+_SHARED_FREELY = ("numpy.dtypes", "re", "datetime", "decimal", "fractions", "uuid", "pathlib", "zoneinfo", "builtins")
+"""Modules of immutable values: two variables that hold the same one share nothing that can change."""
+_MUTABLE_BUILTINS = (list, dict, set, bytearray)
+
+
+class Leaves:
+    """Hashes of long texts, made once for each object; the objects are kept, so that their addresses stay theirs."""
+
+    def __init__(self, known: dict[str, Any], put: Callable[[bytes], str]) -> None:
+        self._put = put
+        self._of: dict[int, tuple[Any, str]] = {id(value): (value, sha256) for sha256, value in known.items()}
+
+    def of(self, value: Any) -> str:
+        found = self._of.get(id(value))
+        if found is None:
+            data = value.encode("utf-8", "surrogatepass") if type(value) is str else value
+            found = self._of[id(value)] = (value, self._put(data))
+        return found[1]
+
+
+class Pickled:
+    """One pickle: its stream, its out-of-band buffers, hashes of its leaves, what it met."""
+
+    def __init__(
+        self, stream: bytes, buffers: list[Any], leaves: list[str], met: dict[int, Any], reach: set[str]
+    ) -> None:
+        self.stream = stream
+        self.buffers = buffers
+        self.leaves = leaves
+        self.met = met
+        self.reach = reach
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.stream) + sum(len(buffer) for buffer in self.buffers)
+
+
+def make_pickling(values: dict[str, Any], leaves: Leaves, loaders: Any) -> Callable[[dict[str, Any]], Pickled]:
+    """A function that pickles variables together. It raises whatever their code raises."""
+    import io
+    import pickle
+    import re
+    import types
+
+    module = cloud()
+    numpy = sys.modules.get("numpy")
+    array_type = numpy.__dict__.get("ndarray") if numpy is not None else None
+    interface = {type(getattr(values.get(name), "__self__", None)) for name in ("llm_query", "FINAL")}
+
+    class Pickler(module.Pickler):  # type: ignore[misc,name-defined,unused-ignore]
+        def __init__(self, file: Any, buffers: list[Any]) -> None:
+            super().__init__(file, protocol=5, buffer_callback=buffers.append)
+            self.met: dict[int, Any] = {}
+            self.reach: set[str] = set()
+            self.leaves: dict[str, None] = {}
+
+        def persistent_id(self, value: Any) -> Any:
+            kind = type(value)
+            if kind is str or kind is bytes:
+                if len(value) < LEAF_CHARS:
+                    return None
+                sha256 = leaves.of(value)
+                self.leaves[sha256] = None
+                return ("t" if kind is str else "b", sha256)
+            if kind in _ATOMS or kind is tuple or kind is frozenset:
+                return None
+            if value is values:
+                return ("ns",)
+            if kind in _MUTABLE_BUILTINS or _is_shared(value, kind, types, values):
+                self.met[id(value)] = value
+            return None
+
+        def reducer_override(self, value: Any) -> Any:
+            kind = type(value)
+            if kind is types.FunctionType and value.__globals__ is values:
+                names_in(value.__code__, self.reach)
+                return reduce_function(value, loaders)
+            if kind is types.CellType:
+                return (loaders.empty_cell, ())
+            if kind is types.MethodType and type(value.__self__) in interface:
+                return (loaders.interface, (value.__name__,))
+            if kind is re.Match:
+                return (loaders.make_match, (value.re, value.string, value.pos, value.endpos, value.span()))
+            if array_type is not None and kind is array_type and type(value.base) is array_type:
+                found = reduce_view(value, numpy, loaders)
+                if found is not None:
+                    return found
+            return super().reducer_override(value)
+
+    def pickled(variables: dict[str, Any]) -> Pickled:
+        file, buffers = io.BytesIO(), []  # type: ignore[var-annotated]
+        pickler = Pickler(file, buffers)
+        pickler.dump(variables)
+        pickler.met.pop(id(variables), None)
+        raw = [buffer.raw() for buffer in buffers]
+        return Pickled(file.getvalue(), raw, list(pickler.leaves), pickler.met, pickler.reach)
+
+    pickled.fails_with = pickle.PicklingError  # type: ignore[attr-defined]
+    return pickled
+
+
+def _is_shared(value: Any, kind: type, types: Any, values: dict[str, Any]) -> bool:
+    """Whether two variables that hold this very object share something that can change."""
+    if kind in (types.ModuleType, types.BuiltinFunctionType, types.CodeType, types.MappingProxyType, types.CellType):
+        return kind is types.CellType
+    module = kind.__dict__.get("__module__", "builtins") if kind.__flags__ & (1 << 9) else kind.__module__
+    if kind is types.FunctionType:
+        return bool(value.__globals__ is values)  # others are pickled by name
+    if isinstance(value, type):
+        return bool(value.__flags__ & (1 << 9)) and value.__module__ == "__main__"
+    return module not in _SHARED_FREELY
+
+
+def make_unpickling(values: dict[str, Any], leaf: Callable[[str, str], Any]) -> Callable[[bytes, list[Any]], Any]:
+    """A function that loads a pickle of these. `leaf` gives a long text by its kind and hash."""
+    import io
+    import pickle
+
+    cloud()
+
+    class Unpickler(pickle.Unpickler):
+        def persistent_load(self, said: Any) -> Any:
+            return values if said[0] == "ns" else leaf(said[0], said[1])
+
+    def unpickled(stream: bytes, buffers: list[Any]) -> Any:
+        return Unpickler(io.BytesIO(stream), buffers=buffers).load()
+
+    return unpickled
