@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from sandboxes.contract import MAX_LINE_BYTES
-from sandboxes.errors import CapacityUnavailable
+from sandboxes.errors import CapacityUnavailable, NotFound
 
 HIGH_WATER_BYTES = 1024 * 1024
 MAX_PARKED = 128
@@ -56,6 +56,7 @@ class RunnerLine(asyncio.Protocol):
         self._on_ready = on_ready
         self._on_closed = on_closed
         self._ready = False
+        self._ended = False
         self._partial = bytearray()
         self._sides: dict[int, SideLine] = {}
         self._side_numbers = itertools.count(ITSELF + 1)
@@ -77,6 +78,9 @@ class RunnerLine(asyncio.Protocol):
 
     def attach(self, client: HostLine) -> None:
         """Make `client` the host; an older one is let go."""
+        if self._ended:
+            client.drop()  # the sandbox is about to be removed
+            return
         if self.client:
             self.client.drop(replaced=True)
         self.client = client
@@ -127,6 +131,8 @@ class RunnerLine(asyncio.Protocol):
 
     def attach_side(self, client: SideLine) -> int:
         """The number of a new client beside the host. Raises `CapacityUnavailable`."""
+        if self._ended:
+            raise NotFound("the runner of this sandbox has ended")
         if len(self._sides) >= MAX_SIDE_CLIENTS:
             raise CapacityUnavailable(f"the sandbox has {MAX_SIDE_CLIENTS} side channels open; close one")
         number = next(self._side_numbers)
@@ -168,6 +174,7 @@ class RunnerLine(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.transport = None
+        self._ended = True
         if self.client:
             self.client.drop()
             self.client = None

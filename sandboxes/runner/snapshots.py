@@ -40,6 +40,8 @@ class Snapshots:
         self._log = log
         self._watcher = watcher
         self._all: dict[str, Taken] = {}
+        self._coming: list[Taken] = []
+        """Those whose copies have been asked for and do not park yet."""
         self._count = 0
         self._generation = 0
         self._writing = Writing(options, log, spool, watcher, self._written)
@@ -57,6 +59,7 @@ class Snapshots:
         self._count += 1
         live, durable = frame.get("live") is not False, frame.get("durable") is not False
         snapshot = self._all[id] = Taken(id, self._count, self._generation, live=live, durable=durable)
+        self._coming.append(snapshot)
         line = snapshot.line = ForkLine()
         self._watcher.add(
             line, lambda message: self._from_copy(snapshot, message), lambda _: self._copy_ended(snapshot)
@@ -107,7 +110,7 @@ class Snapshots:
         self._write_next()
 
     def _being_taken(self) -> Iterator[Taken]:
-        return (snapshot for snapshot in self._all.values() if snapshot.reply is None)
+        return (snapshot for snapshot in self._coming if snapshot.reply is None)
 
     def _answer(self, snapshot: Taken, reason: str) -> None:
         snapshot.reply = {
@@ -118,6 +121,7 @@ class Snapshots:
             "blocked_ms": round((time.monotonic() - snapshot.asked_at) * 1000, 3),
         }
         self._log.add(dict(snapshot.reply))
+        self._settle(snapshot)
 
     def _not_taken(self, snapshot: Taken, reason: str) -> None:
         snapshot.live = False
@@ -149,6 +153,7 @@ class Snapshots:
         if message.get("t") != "parked" or snapshot.parked:
             raise Rejected("a parked copy says one thing only")
         snapshot.parked = True
+        self._settle(snapshot)
         assert snapshot.line is not None
         try:
             os.setpgid(snapshot.line.pid, snapshot.line.pid)
@@ -158,6 +163,11 @@ class Snapshots:
             self._no_longer_live([snapshot])
         self._limit_copies(snapshot)
         self._write_next()
+
+    def _settle(self, snapshot: Taken) -> None:
+        """Nothing more is waited for once the REPL has answered and the copy is parked or gone."""
+        if snapshot in self._coming and snapshot.reply and (snapshot.parked or snapshot.line is None):
+            self._coming.remove(snapshot)
 
     def _copy_ended(self, snapshot: Taken) -> None:
         if snapshot.reply is None:
@@ -181,6 +191,7 @@ class Snapshots:
         if snapshot.line:
             self._watcher.remove(snapshot.line)
             snapshot.line = None
+            self._settle(snapshot)
             self._tell_relay()
 
     def _limit_copies(self, newest: Taken) -> None:
@@ -238,16 +249,10 @@ class Snapshots:
     # Clock ------------------------------------------------------------------------------------------------------
 
     def next_timer(self) -> float:
-        times = [snapshot.asked_at + TAKE_S for snapshot in self._all.values() if _is_on_its_way(snapshot)]
-        return min([self._writing.next_timer(), *times])
+        return min([self._writing.next_timer(), *(snapshot.asked_at + TAKE_S for snapshot in self._coming)])
 
     def check_clock(self, now: float) -> None:
         self._writing.check_clock(now)
-        for snapshot in list(self._all.values()):
-            if snapshot.reply and _is_on_its_way(snapshot) and now > snapshot.asked_at + TAKE_S:
+        for snapshot in list(self._coming):
+            if snapshot.reply and now > snapshot.asked_at + TAKE_S:
                 self._copy_ended(snapshot)
-
-
-def _is_on_its_way(snapshot: Taken) -> bool:
-    """Whether its copy has been asked for and does not park yet."""
-    return snapshot.reply is None or (snapshot.line is not None and not snapshot.parked)

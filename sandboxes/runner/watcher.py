@@ -24,6 +24,8 @@ class Watcher:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
+        self._writing: set[int] = set()
+        """Descriptors of lines that more is to be written to."""
         self._watched: dict[int, tuple[ForkLine, Handler, Ended]] = {}
 
     def fileno(self) -> int:
@@ -37,6 +39,7 @@ class Watcher:
         """Let go of a line and close it."""
         if line.fileno() in self._watched:
             del self._watched[line.fileno()]
+            self._writing.discard(line.fileno())
             self._epoll.unregister(line.fileno())
         line.close()
 
@@ -45,12 +48,20 @@ class Watcher:
 
     def read(self, timeout_s: float = 0) -> None:
         """Handle what has come, waiting at most so long for the first of it."""
-        for line in self.lines():
-            if line.outbox.pending:
-                line.outbox.write_some()
+        self._write()
         for descriptor, _ in self._epoll.poll(timeout_s, MAX_EVENTS):
             if descriptor in self._watched:
                 self._read_line(*self._watched[descriptor])
+
+    def _write(self) -> None:
+        """Go on with messages that did not fit, and have the loop woken when more of them does."""
+        for descriptor, (line, _, _) in self._watched.items():
+            if line.outbox.pending:
+                line.outbox.write_some()
+            if line.outbox.pending != (descriptor in self._writing):
+                self._writing ^= {descriptor}
+                events = select.EPOLLIN | (select.EPOLLOUT if descriptor in self._writing else 0)
+                self._epoll.modify(descriptor, events)
 
     def _read_line(self, line: ForkLine, handler: Handler, ended: Ended) -> None:
         why = ""
@@ -65,7 +76,3 @@ class Watcher:
             why = f"it broke its protocol: {error}"
         if line.ended and not line.closed:
             ended(why)
-
-    @property
-    def wants_write(self) -> bool:
-        return any(line.outbox.pending for line in self.lines())

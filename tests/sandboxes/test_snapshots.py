@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sandboxes import aio
+from sandboxes.contract import Spec
 from sandboxes.errors import NotFound, SandboxError
 from sandboxes.frames import (
     BlobEntry,
@@ -27,7 +28,7 @@ from sandboxes.frames import (
 from sandboxes.local.processes import goes_first, process_tree
 from sandboxes.manifest import Manifest, decode_manifest
 from sandboxes.side import SideLink
-from tests.sandboxes.service import Linked, Result, Service, is_gone, wait_for
+from tests.sandboxes.service import Linked, Result, Service, is_gone, service, wait_for
 
 OpenSandbox = Callable[..., Linked]
 MAX_PART_BYTES = 64 * 1024 * 1024
@@ -353,3 +354,59 @@ def test_killing_a_copy_or_writer_at_any_moment_is_told(
     other = open_sandbox(tier="bubblewrap")
     assert keeper.restore(other, manifest).error is None
     assert keeper.run(other, "print(len(x), y)").stdout == "3 1\n"
+
+
+FORK_ALL = """
+import os
+read, write = os.pipe()
+count = 0
+while True:
+    try:
+        if os.fork() == 0:
+            os.close(write)
+            os.read(read, 1)
+            os._exit(0)
+        count += 1
+    except OSError:
+        break
+os.close(write)
+for _ in range(count):
+    os.wait()
+print(count)
+"""
+
+
+def test_copies_leave_code_as_many_processes_as_before(open_sandbox: OpenSandbox, provider: object) -> None:
+    linked = open_sandbox(tier="bubblewrap", max_processes=16)
+    before = int(linked.run(FORK_ALL).stdout)
+    for number in range(30):
+        assert linked.snapshot(f"s{number}", durable=False).live
+    after = int(linked.run(FORK_ALL).stdout)
+    assert before > 8
+    assert abs(after - before) <= 2
+
+
+def _read_to_the_end(linked: Linked) -> None:
+    with contextlib.suppress(SandboxError):
+        while True:
+            linked.next()
+
+
+@pytest.mark.parametrize("victim", ["supervisor", "service"])
+def test_an_end_of_everything_in_the_middle_is_told(victim: str) -> None:
+    with service("--pool", "0") as own:
+        linked = Linked(own.provider, Spec())
+        side = SideLink(linked.sandbox)
+        linked.run("x = [bytes(9_000_000) + bytes([n]) for n in range(9)]")
+        linked.link.snapshot("s1")
+        linked.wait(lambda f: isinstance(f, SnapshotPart))
+        if victim == "service":
+            own.kill()
+        else:
+            runners = [pid for pid in own.processes() if b"runner.pyc" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+            os.kill(runners[0], 9)
+        _read_to_the_end(linked)
+        with pytest.raises(SandboxError):
+            side.evaluate("s1", "len(x)")
+        if victim == "supervisor":
+            wait_for(lambda: own.processes() == [])

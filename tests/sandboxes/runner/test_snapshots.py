@@ -206,6 +206,12 @@ def test_a_wait_for_contents_does_not_count_and_can_be_interrupted(
         assert store.run(other, "print(x)")["stdout"] == "[1, 2]\n"
 
 
+def test_long_code_is_evaluated(host: RunnerHost, store: Store) -> None:
+    host.run("x = 1")
+    store.take(host, "s1")
+    assert evaluate(host, "s1", "# " + "x" * 900_000 + "\nx")["value"]["text"] == "1"
+
+
 HOOKS = {
     "before=lambda: time.sleep(1000)": (False, "the REPL process ended meanwhile"),
     "after_in_child=lambda: os._exit(0)": (True, "its copy was ended"),
