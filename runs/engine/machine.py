@@ -90,6 +90,8 @@ class StepMachine:
                 return [self._ask_final(self._conversation)]
             case "cells":
                 return [self._run_command()]
+            case "done" if self.step.end is not None:
+                return self._end(self.step.end)
         return []
 
     def feed(self, inputs: Sequence[Input]) -> list[Command]:
@@ -149,9 +151,9 @@ class StepMachine:
             log = Log(level="warning", message=message, node=self.node_number, step=self.number)
             return [Emit(log), *self._open_turn(self._conversation)]
         if failed.call == TURN:
-            return self._end(EndNode("failed", error=failed.error), "failed", failed.error)
+            return self._end(EndNode("failed", error=failed.error))
         if failed.call == FINAL:
-            return self._end(self._limited_end(failed.error), "limited", failed.error)
+            return self._end(self._limited_end(failed.error))
         return self._answer(failed.call, None, failed.error.message)
 
     # The turn -------------------------------------------------------------------------------------------------------
@@ -275,7 +277,7 @@ class StepMachine:
             return self._probed()
         answer = answers.given(self.step)
         if answer is not None:
-            return self._end(EndNode("finished", answer=answer), "finished")
+            return self._end(EndNode("finished", answer=answer))
         name, self.step.final_var = self.step.final_var, None
         if name is not None and not answers.failed(self.step.cells):
             # The variable lives in the sandbox: a cell of ours fetches it, and says so when there is none.
@@ -320,7 +322,7 @@ class StepMachine:
         parsed = self._profile.parse(self.task, self.node, text, self.node.turns)
         answer = parsed.final if parsed.final is not None else text.strip()
         end = EndNode("limited", answer=answer, partial=True) if answer else self._limited_end(None)
-        return self._end(end, "limited")
+        return self._end(end)
 
     def _limited(self, limit: str, used: float, allowed: float) -> list[Command]:
         partial = answers.partial(self.task, self.node)
@@ -332,16 +334,16 @@ class StepMachine:
             commands.append(InterruptCell(self.step.cell, "limit"))
         error = ErrorInfo("LimitReached", f"{limit}: {used:g} used, {allowed:g} allowed")
         end = self._limited_end(error, None if limit in NODE_LIMITS else limit)
-        return commands + self._end(end, "limited", error)
+        return commands + self._end(end)
 
     def _limited_end(self, error: ErrorInfo | None, limit: str | None = None) -> EndNode:
         partial = answers.partial(self.task, self.node)
         return EndNode("limited", answer=partial, partial=partial is not None, error=error, limit=limit)
 
-    def _end(self, end: EndNode, status: str, error: ErrorInfo | None = None) -> list[Command]:
+    def _end(self, end: EndNode) -> list[Command]:
         self.dirty = True
         self.step.phase = "done"
-        return [Emit(self._step_finished(status, error)), end]
+        return [Emit(self._step_finished(end.status, end.error)), end]
 
     def _step_finished(self, status: str, error: ErrorInfo | None = None) -> StepFinished:
         return StepFinished(node=self.node_number, step=self.number, status=status, error=error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from runs.engine.io import EndNode
 from runs.engine.limits import Limits
 
 
@@ -106,6 +107,8 @@ class StepState(msgspec.Struct, kw_only=True):
     cells: list[CellRecord] = []
     cell: int = 0
     """Number of the running cell, from 1; 0 before the first."""
+    end: EndNode | None = None
+    """How the node ends, while that waits for its last snapshot; in phase `done` only."""
 
 
 def to_plain(state: NodeState | StepState) -> dict[str, object]:

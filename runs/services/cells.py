@@ -26,8 +26,8 @@ from runs.events.types import CellOutput, Event, Log, NodeSandbox
 from runs.services.noderun import NodeRun
 from runs.services.rebuild import RebuildDiverged, rebuild, rebuild_rest
 from runs.services.snapshots.reading import SnapshotError
-from runs.services.snapshots.restoring import base_of, restore
-from runs.services.snapshots.supplying import supply
+from runs.services.snapshots.restoring import BASE_CELL, base_of, restore
+from runs.services.snapshots.supplying import lacking, supply
 from runs.text import scrub
 from sandboxes.errors import NotFound, SandboxError
 from sandboxes.frames import (
@@ -44,6 +44,7 @@ from sandboxes.frames import (
     SubCall,
     Variable,
 )
+from sandboxes.link import RunnerLink
 from sandboxes.models import Snapshot
 
 logger = logging.getLogger(__name__)
@@ -93,6 +94,22 @@ class StepCells:
         if self._box.is_new:
             self._open_sandbox("ready")
 
+    def connect(self) -> None:
+        """Reach the sandbox before a cell needs it: what its runner has yet to hand over of snapshots comes in meanwhile.
+
+        A forked node gets its sandbox here, and with it the state that it starts from.
+        """
+        if self._box.link is not None:
+            return
+        if self._box.is_new:
+            if self._run.node.base_snapshot is None:
+                return
+            self._open_sandbox("ready")
+        try:
+            self._attach()
+        except NotFound as error:
+            logger.info("the sandbox is gone; the next cell will notice: %s", error)
+
     def start(self, command: RunCell) -> None:
         """After the commit: run the cell, or find it running or done. Idempotent by the cell's name."""
         name = f"{self._step_number}.{command.cell}.{command.attempt}"
@@ -126,10 +143,10 @@ class StepCells:
         if not self.seen(frame):
             return None
         if isinstance(frame, Need) and self._box.link is not None:
-            supply(self._box.link, frame, self._run.node, self._run.store)
+            self._supply(self._box.link, frame)
             return None
         if isinstance(frame, RunnerError):
-            self._run.snapshots.refused(frame)
+            self._run.snapshots.take_frame(frame, self._step_number)
             self._log(f"runner: {frame.code}: {frame.message}"[:500])
             return None
         if not isinstance(frame, SubCall | Output | Finished):
@@ -166,27 +183,33 @@ class StepCells:
         self.events.append(
             NodeSandbox(node=node.number, state="lost", sandbox=str(node.sandbox_uuid or ""), reason=reason[:500])
         )
-        self._run.snapshots.lose(f"the sandbox was lost before it was stored: {reason}")
+        last = self._step_number - 1
+        retake = self._run.snapshots.lose(f"the sandbox was lost before it was stored: {reason}", retake=last)
         self._box.lose()
-        self._bring_back()
+        cells_run = self._bring_back()
+        if retake and not cells_run:
+            self._run.snapshots.take(last)
+        elif retake:
+            self._run.snapshots.leave_out(last, f"the sandbox was lost before it was stored: {reason}")
         self._forget_calls()
         if self._running is not None:
             self._running = None
             self.ready.append(SandboxReplaced(reason))
 
-    def _bring_back(self) -> None:
+    def _bring_back(self) -> int:
+        """Returns how many cells of this step ran again."""
         try:
-            self._bring_back_by(rebuild)
+            return self._bring_back_by(rebuild)
         except (SnapshotError, RebuildDiverged) as error:
             self._log(f"the exact state could not be brought back: {error}")
             self._box.lose()
-            self._bring_back_by(rebuild_rest)
+            return self._bring_back_by(rebuild_rest)
 
-    def _bring_back_by(self, rebuilding: Callable[..., None]) -> None:
+    def _bring_back_by(self, rebuilding: Callable[..., int]) -> int:
         self._open_sandbox("rebuilt")
         try:
             self._attach(fork=False)
-            rebuilding(self._run, self._box, before_step=self._step_number)
+            return rebuilding(self._run, self._box, before_step=self._step_number)
         except SandboxError:
             self._box.terminate()  # nobody must find it half rebuilt
             raise
@@ -209,11 +232,13 @@ class StepCells:
 
     def _attach(self, *, fork: bool = True) -> None:
         state = self._box.attach()
-        base = base_of(self._run.node) if fork and not state.setup else None
+        assert self._box.link is not None
+        if state.need is not None:
+            self._supply(self._box.link, state.need)
+        base = base_of(self._run.node) if fork and self._box.is_first and not _has_run(state) else None
         if base is not None:
             self._begin_fork(base)
-        if state.need is not None and self._box.link is not None:
-            supply(self._box.link, state.need, self._run.node, self._run.store)
+        self._run.snapshots.take_over(state.snapshots, self._step_number)
         for note in self._box.notes:
             self._log(note, "info")
         self._box.notes.clear()
@@ -229,7 +254,8 @@ class StepCells:
                 self.ready.append(RunnerSaid(self._with_texts(finished)))
 
     def _begin_fork(self, base: Snapshot) -> None:
-        """The first sandbox of a forked node starts where its source was."""
+        """The first sandbox of a forked node starts where its source was. Repeated when a worker died at it: the runner
+        carries each part out once."""
         try:
             restore(self._run, self._box, base)
         except SandboxError:
@@ -328,10 +354,24 @@ class StepCells:
         if self._running is not None and not self._running.interrupted and self._open_prompts <= 0:
             self._running.deadline = time.monotonic() + self._running.command.timeout_s + GRACE_S
 
+    def _supply(self, link: RunnerLink, need: Need) -> None:
+        missing = supply(link, need, self._run.node, self._run.store)
+        if missing:
+            self._log(lacking(self._box.restored_from, missing), "error")
+
     def _log(self, message: str, level: str = "warning") -> None:
         self.events.append(
             Log(level=level, message=scrub(message)[:500], node=self._run.node.number, step=self._step_number)
         )
+
+
+def _has_run(state: State) -> bool:
+    """Did the runner run a cell of the session, or save its state?"""
+    return (
+        bool(state.snapshots)
+        or state.cell not in ("", BASE_CELL)
+        or any(finished.cell != BASE_CELL for finished in state.finished)
+    )
 
 
 def _not_taken(payload: Payload, error: SandboxError) -> str:

@@ -9,6 +9,9 @@ import msgspec
 from runs.engine.limits import Limits
 from runs.engine.state import ToolInfo
 
+SnapshotPolicy = Literal["every", "last", "off"]
+"""Of which steps of a node snapshots are taken."""
+
 
 class SamplingConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     temperature: float | None = None
@@ -46,6 +49,7 @@ class SessionConfig(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     tools: tuple[ToolInfo, ...] = ()
     system_prompt: str | None = None
     compaction: bool = True
+    snapshots: SnapshotPolicy = "every"
     example: str = ""
     """Slug and seed of the example task this session runs, so that its answer can be checked."""
 

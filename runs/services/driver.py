@@ -48,6 +48,8 @@ GATHER_S = 0.005
 """Output that arrives is held this long for more, so that a cell and its output make one commit."""
 SETTLED_TICKS = 2
 """Quiet ticks after which a step whose threads wait for children lets go of its worker."""
+NEWS_S = 0.2
+"""How long what was stored of snapshots waits for another commit to be recorded with."""
 LAST_SNAPSHOT_S = 30.0
 """How long a node's end waits for its last snapshot: the sandbox goes with the node."""
 TURN_S = 2.0
@@ -80,6 +82,8 @@ class StepDriver:
         """The first plan, when the commit that ended the step before has recorded it already."""
         self._limit_told = False
         self._quiet_ticks = 0
+        self._news_since: float | None = None
+        """Since when there are snapshots to record, or frames to acknowledge."""
         self._recorded_seq = run.node.runner_seq
         """Newest frame of the runner that the latest commit recorded."""
 
@@ -93,6 +97,8 @@ class StepDriver:
             else:
                 self._committed(self._first)
                 outcome = None
+            if outcome is None and not self.claim.again:
+                self.cells.connect()
             while outcome is None:
                 commands = [*self.machine.feed(self._gather()), *self.forced]
                 self.forced = []
@@ -107,15 +113,18 @@ class StepDriver:
         """Commit, then act."""
         prompts = self._take_in(plan)
         if plan.end is not None:
-            self._snapshot(last=isinstance(plan.end, EndNode))
+            plan = self._snapshot(plan)
         outcome: Outcome | None = None
         if self.calls.choose() or plan.must_commit or self._has_progress():
-            prepared = self._prepared(plan)
-            with session_transaction(self.run.session) as changes:
-                check_fence(self.claim)
-                outcome = self._write(changes, plan, prepared, prompts)
+            outcome = self._commit(plan, prompts)
         self._committed(plan if outcome is None else Plan())
         return outcome
+
+    def _commit(self, plan: Plan, prompts: Prompts) -> Outcome | None:
+        prepared = self._prepared(plan)
+        with session_transaction(self.run.session) as changes:
+            check_fence(self.claim)
+            return self._write(changes, plan, prepared, prompts)
 
     def _take_in(self, plan: Plan) -> Prompts:
         """Before the commit: what can be done without the session's lock."""
@@ -140,31 +149,62 @@ class StepDriver:
         events = [*self.calls.outcome_events(), *late, *plan.events]
         return [record.prepare(event, self.run.store) for event in events]
 
-    def _snapshot(self, *, last: bool) -> None:
-        """Ask for the step's snapshot. The node's end waits for it: its sandbox is gone afterwards."""
-        if self.cells.running:
-            self.run.snapshots.leave_out(self.step.number, "the step was ended while its code was running")
-            return
-        self.run.snapshots.take(self.step.number)
-        deadline = time.monotonic() + LAST_SNAPSHOT_S
-        while last and self.run.snapshots.unfinished:
-            if time.monotonic() > deadline:
-                self.run.snapshots.give_up(f"it was not stored within {LAST_SNAPSHOT_S:g} s of the node's end")
-                return
-            for signal in self._wait():
-                try:
-                    self._take(signal)
-                except SandboxError as error:
-                    self.run.snapshots.give_up(str(error))
-
     def _has_progress(self) -> bool:
-        box = self.run.box
-        return bool(
-            self.cells.events
-            or self.machine.dirty
-            or self.run.snapshots.has_news
-            or self.run.snapshots.safe_seq(box.seen_seq) > self.run.node.runner_seq
-        )
+        """Is there anything to record now? News of snapshots wait a moment for what else there will be."""
+        snapshots = self.run.snapshots
+        if self.cells.events or self.machine.dirty or snapshots.pressing:
+            return True
+        if not snapshots.has_news and snapshots.safe_seq(self.run.box.seen_seq) <= self.run.node.runner_seq:
+            self._news_since = None
+            return False
+        self._news_since = self._news_since or time.monotonic()
+        return time.monotonic() >= self._news_since + NEWS_S
+
+    # Snapshots ------------------------------------------------------------------------------------------------------
+
+    def _snapshot(self, plan: Plan) -> Plan:
+        """Ask for the step's snapshot; returns what is left to commit of the plan that ends the step.
+
+        The node's end waits until the snapshot is stored: its sandbox is gone afterwards.
+        """
+        snapshots, last = self.run.snapshots, isinstance(plan.end, EndNode)
+        if self.cells.running:
+            snapshots.leave_out(self.step.number, "the step was ended while its code was running")
+            return plan
+        try:
+            if snapshots.wants(last=last):
+                self.cells.connect()
+                snapshots.take(self.step.number)
+            return self._await_snapshots(plan) if last else plan
+        except SandboxError as error:  # nobody needs the sandbox but the snapshot
+            if not last:
+                raise
+            snapshots.lose(f"the sandbox was lost before it was stored: {error}")
+            return plan
+
+    def _await_snapshots(self, plan: Plan) -> Plan:
+        snapshots = self.run.snapshots
+        deadline = time.monotonic() + LAST_SNAPSHOT_S
+        while snapshots.unfinished:
+            if time.monotonic() > deadline:
+                snapshots.lose(f"it was not stored within {LAST_SNAPSHOT_S:g} s of the node's end")
+                break
+            for signal in self._wait():
+                if isinstance(signal, SandboxError):
+                    raise signal
+                self._take(signal)
+            if snapshots.pressing:
+                plan = self._record_before_end(plan)
+        return plan
+
+    def _record_before_end(self, plan: Plan) -> Plan:
+        """The runner waits until more is acknowledged, so more has to be on record: all but the end itself."""
+        before, end = plan.before_end()
+        assert isinstance(plan.end, EndNode)
+        self.machine.step.end = plan.end
+        self._commit(before, {})
+        self._committed(before)
+        return end
 
     def _committed(self, plan: Plan) -> None:
         """After the commit: send what was journalled, tell the runner."""
@@ -201,6 +241,7 @@ class StepDriver:
             self._save_node()
             if isinstance(plan.end, NextStep):
                 return self._next_step(changes)
+            self.machine.step.end = None
             rows.finish_step(self.step.pk, plan.end.status, to_plain(self.machine.step))
             end_node(changes, self.run.node, plan.end)
             return Outcome()
@@ -321,11 +362,11 @@ class StepDriver:
         if isinstance(signal, Answered):
             return self.calls.answered(signal)
         if isinstance(signal, PartStored):
-            self.run.snapshots.stored()
+            self.run.snapshots.settle()
             return None
         if isinstance(signal, SnapshotTaken | SnapshotPart | SnapshotDone | LiveDropped):
             if self.cells.seen(signal):
-                self.run.snapshots.take_frame(signal)
+                self.run.snapshots.take_frame(signal, self.step.number)
             return None
         if isinstance(signal, LeaseLost):
             raise FenceLost("the step was taken over or stopped")

@@ -49,6 +49,8 @@ class NodeBox:
         """Newest frame that was fed to the engine; it is acknowledged once it is committed."""
         self.notes: list[str] = []
         """What the runner said of the contexts it loaded; for the session's log."""
+        self.restored_from = "the snapshot that the sandbox was restored from"
+        """Names it, where this worker knows which."""
         self._put = put
         self._delivering = Lock()
         self._creating: Future[tuple[Sandbox, SandboxInfo]] | None = None
@@ -73,6 +75,11 @@ class NodeBox:
     def is_new(self) -> bool:
         """No sandbox was ever recorded for this generation."""
         return not self.node.sandbox_ref
+
+    @property
+    def is_first(self) -> bool:
+        """No sandbox of this node was ever lost."""
+        return self.node.sandbox_generation == 0
 
     def prefetch(self) -> None:
         """Start the creation now, so that it happens while the model thinks."""

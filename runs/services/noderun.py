@@ -38,7 +38,7 @@ class NodeRun:
         self.task = self._task()
         self.desk = ModelDesk(self.config, self.session.team_id, self.signals.put)
         self.box = NodeBox(node, self.config, self.signals.put)
-        self.snapshots = SnapshotTaker(node, self.box, self.store, self.signals.put)
+        self.snapshots = SnapshotTaker(node, self.box, self.store, self.signals.put, self.config.snapshots)
 
     @classmethod
     def of_step(cls, step_pk: int) -> tuple[NodeRun, Step]:

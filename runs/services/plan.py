@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from runs.engine.io import (
     AnswerSubcall,
@@ -20,7 +20,7 @@ from runs.engine.io import (
     RunCell,
     Suspend,
 )
-from runs.events.types import CellFinished, CellOutput, Event
+from runs.events.types import CellFinished, CellOutput, Event, StepFinished
 
 
 @dataclass(slots=True)
@@ -52,6 +52,12 @@ class Plan:
     def cell_over(self) -> bool:
         """Does it end the running cell?"""
         return any(isinstance(event, CellFinished) for event in self.events)
+
+    def before_end(self) -> tuple[Plan, Plan]:
+        """What comes before the end, and the end by itself."""
+        last: list[Event] = [event for event in self.events if isinstance(event, StepFinished)]
+        before = replace(self, events=[event for event in self.events if event not in last], end=None)
+        return before, Plan(events=last, end=self.end)
 
     @property
     def output_bytes(self) -> int:

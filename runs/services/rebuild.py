@@ -19,8 +19,9 @@ from runs.services.journal import request_sha256
 from runs.services.nodebox import NodeBox
 from runs.services.noderun import NodeRun
 from runs.services.recorded import Recorded, RecordedAnswers, child_request
+from runs.services.snapshots.reading import SnapshotCorrupt
 from runs.services.snapshots.restoring import restore, starting_point
-from runs.services.snapshots.supplying import supply
+from runs.services.snapshots.supplying import lacking, supply
 from runs.text import scrub
 from sandboxes.errors import SandboxError, StreamLost
 from sandboxes.frames import Finished, Need, SubCall
@@ -35,31 +36,34 @@ class RebuildDiverged(SandboxError):
     """The lost state could not be rebuilt: a cell did something else than the first time."""
 
 
-def rebuild(run: NodeRun, box: NodeBox, *, before_step: int) -> None:
-    """Go back to the end of step `before_step` - 1 and through the finished cells of step `before_step`.
+def rebuild(run: NodeRun, box: NodeBox, *, before_step: int) -> int:
+    """Go back to the end of step `before_step` - 1 and through the finished cells of step `before_step`; returns how many
+    these are.
 
     Begins at the newest snapshot that holds everything. If the cells after that cannot be repeated, `rebuild_rest` is the
     way that is left.
     """
-    _from(run, box, starting_point(run.node, before_step, complete=True), before_step)
+    return _from(run, box, starting_point(run.node, before_step, complete=True), before_step)
 
 
-def rebuild_rest(run: NodeRun, box: NodeBox, *, before_step: int) -> None:
+def rebuild_rest(run: NodeRun, box: NodeBox, *, before_step: int) -> int:
     """Like `rebuild`, from the newest snapshot, even if it lacks variables: using those raises an error that says so."""
-    _from(run, box, starting_point(run.node, before_step, complete=False), before_step)
+    return _from(run, box, starting_point(run.node, before_step, complete=False), before_step)
 
 
-def _from(run: NodeRun, box: NodeBox, start: Snapshot | None, before_step: int) -> None:
-    done = 0
+def _from(run: NodeRun, box: NodeBox, start: Snapshot | None, before_step: int) -> int:
+    done, cells = 0, 0
     if start is not None:
         restore(run, box, start)
         done = start.step_number
     steps = Step.objects.filter(node=run.node, number__gt=done, number__lte=before_step).order_by("number")
     for step in steps:
         answers = RecordedAnswers(step, run)
-        for number, cell in enumerate(step_state(step.state).cells, start=1):
-            if cell.status:
-                _CellAgain(run, box, number, cell, answers).run(f"rebuild.{step.number}.{number}")
+        finished = [each for each in enumerate(step_state(step.state).cells, start=1) if each[1].status]
+        for number, cell in finished:
+            _CellAgain(run, box, number, cell, answers).run(f"rebuild.{step.number}.{number}")
+        cells = len(finished) if step.number == before_step else 0
+    return cells
 
 
 class _CellAgain:
@@ -94,7 +98,9 @@ class _CellAgain:
                 if isinstance(frame, SubCall) and frame.cell == name:
                     self._answer(frame)
                 elif isinstance(frame, Need):
-                    supply(link, frame, self._run.node, self._run.store)
+                    missing = supply(link, frame, self._run.node, self._run.store)
+                    if missing:
+                        raise SnapshotCorrupt(lacking(self._box.restored_from, missing))
                 elif isinstance(frame, Finished) and frame.cell == name:
                     return
 

@@ -118,8 +118,13 @@ def decode_manifest_of(snapshot: Snapshot, text: str) -> Manifest:
 def check_compatible(snapshot: Snapshot, python: str, here: str = "") -> None:
     """Raises `SnapshotIncompatible` unless Python `here` (ours when empty) is of the same minor version."""
     here = here or sys.version.split()[0]
-    if python.split(".")[:2] != here.split(".")[:2]:
+    if python and python.split(".")[:2] != here.split(".")[:2]:
         raise SnapshotIncompatible(f"{named(snapshot)} was made by Python {python}; the sandboxes here run {here}")
+
+
+def is_untouched(manifest: Manifest) -> bool:
+    """Is it the state of a node whose code had not begun? A sandbox that was just set up is in that state."""
+    return not manifest.python
 
 
 def named(snapshot: Snapshot) -> str:

@@ -4,97 +4,95 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
-from runs.blobs import BlobError, Stored
+import msgspec
+
+from runs.blobs import Stored
 from runs.events.types import SnapshotTaken
 from runs.models import Node
-from runs.services.snapshots.storing import sizes
 from runs.services.transaction import SessionTransaction
-from sandboxes.manifest import Manifest, ManifestError, VariableState, decode_manifest
+from runs.text import scrub
+from sandboxes.manifest import Manifest, VariableState
 from sandboxes.models import SandboxRecord, Snapshot
 
 KEPT_DROPPED = 100
 SHOWN_DROPPED = 20
 SHOWN_CHANGED = 50
+SHOWN_NAME_CHARS = 60
+SHOWN_DROPPED_BYTES = 1_000
+SHOWN_CHANGED_BYTES = 2_000
+"""What names take of an event, which has a limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """A snapshot with all of its contents in the store. `stored`: those that came with it."""
+    """A snapshot with all of its contents in the store. `new_bytes`: what it added there."""
 
     step: int
     manifest: Manifest
     text: Stored
-    stored: Sequence[Stored]
+    new_bytes: int
+    changed: Sequence[str]
 
 
-def write_row(changes: SessionTransaction, node: Node, complete: Complete) -> SnapshotTaken:
-    """Write the row of a complete snapshot; one that a lost worker wrote for the same step is replaced."""
+def write_row(changes: SessionTransaction, node: Node, complete: Complete) -> SnapshotTaken | None:
+    """Write the row of a complete snapshot. None when its step has one: the first is the one on record."""
+    before = newest_row(node, complete.step)
+    if before is not None and before.step_number == complete.step:
+        return None
     manifest = complete.manifest
-    before = _before(node, complete.step)
-    holds = ["variables", "files"] if manifest.files else ["variables"]
-    size_bytes = sum(piece.size_bytes for piece in manifest.pieces) + sum(file.size_bytes for file in manifest.files)
-    stored_bytes = sizes(complete.stored) + complete.text.stored_bytes
-    row, _ = Snapshot.objects.update_or_create(
+    row = Snapshot.objects.create(
+        session_uuid=node.session.uuid,
         node_uuid=node.uuid,
         step_number=complete.step,
-        kind=Snapshot.Kind.PORTABLE,
-        defaults={
-            "sandbox": SandboxRecord.objects.filter(uuid=node.sandbox_uuid).first() if node.sandbox_uuid else None,
-            "session_uuid": node.session.uuid,
-            "provider": "",
-            "manifest_sha256": complete.text.sha256,
-            "python": manifest.python[:32],
-            "parent": before,
-            "holds": holds,
-            "dropped": [
-                {"name": each.name, "type": each.type, "reason": each.reason}
-                for each in manifest.dropped[:KEPT_DROPPED]
-            ],
-            "size_bytes": size_bytes,
-            "stored_bytes": stored_bytes,
-        },
+        sandbox_id=_sandbox_id(node),
+        provider=node.session.config.get("provider", "local"),
+        manifest_sha256=complete.text.sha256,
+        python=scrub(manifest.python)[:32],
+        parent=before,
+        holds=["variables", "files"] if manifest.files else ["variables"],
+        dropped=[_dropped(each.name, each.type, each.reason) for each in manifest.dropped[:KEPT_DROPPED]],
+        size_bytes=sum(piece.size_bytes for piece in manifest.pieces) + sum(file.size_bytes for file in manifest.files),
+        stored_bytes=complete.new_bytes,
     )
     changes.keep(complete.text)
-    return SnapshotTaken(
-        node=node.number,
-        step=complete.step,
-        snapshot=str(row.uuid),
-        holds=holds,
-        size_bytes=size_bytes,
-        stored_bytes=stored_bytes,
-        dropped=[each.name for each in manifest.dropped[:SHOWN_DROPPED]],
-        changed=_changed(changes, before, manifest)[:SHOWN_CHANGED],
-    )
+    return _event(node, row, complete.changed)
 
 
-def copy_row(changes: SessionTransaction, node: Node, step: int) -> SnapshotTaken | None:
-    """The step ran no cell: its state is the one of the step before. None when there was no snapshot of that."""
-    before = _before(node, step)
-    if before is None or before.step_number != step - 1:
+def copy_row(changes: SessionTransaction, node: Node, step: int, untouched: Stored) -> SnapshotTaken | None:
+    """The row of a step that had no sandbox: its state is that of the step before, or `untouched` when it never had one.
+
+    None when the step before had a state that was not saved.
+    """
+    before = newest_row(node, step)
+    if before is None and not node.sandbox_uuid:
+        row = Snapshot(manifest_sha256=untouched.sha256, holds=["variables"], provider="")
+        changes.keep(untouched)
+    elif before is not None and before.step_number == step - 1:
+        row = before
+    else:
         return None
-    row, _ = Snapshot.objects.update_or_create(
+    copy = Snapshot.objects.create(
+        session_uuid=node.session.uuid,
         node_uuid=node.uuid,
         step_number=step,
-        kind=before.kind,
-        defaults={
-            name: getattr(before, name)
-            for name in (
-                "sandbox",
-                "session_uuid",
-                "provider",
-                "manifest_sha256",
-                "python",
-                "holds",
-                "dropped",
-                "size_bytes",
-            )
-        }
-        | {"parent": before, "stored_bytes": 0},
+        sandbox_id=row.sandbox_id,
+        provider=row.provider,
+        manifest_sha256=row.manifest_sha256,
+        python=row.python,
+        parent=before,
+        holds=row.holds,
+        dropped=row.dropped,
+        size_bytes=row.size_bytes,
     )
-    return SnapshotTaken(
-        node=node.number, step=step, snapshot=str(row.uuid), holds=before.holds, size_bytes=before.size_bytes
-    )
+    return _event(node, copy, ())
+
+
+def newest_row(node: Node, step: int) -> Snapshot | None:
+    """The node's snapshot of `step`, or else the newest before it."""
+    rows = Snapshot.objects.filter(node_uuid=node.uuid, step_number__lte=step, kind=Snapshot.Kind.PORTABLE)
+    return rows.order_by("-step_number").first()
 
 
 def changes_between(before: Sequence[VariableState], after: Sequence[VariableState]) -> list[str]:
@@ -105,19 +103,31 @@ def changes_between(before: Sequence[VariableState], after: Sequence[VariableSta
     return [*changed, *(f"-{name}" for name in old if name not in new)]
 
 
-def _before(node: Node, step: int) -> Snapshot | None:
-    return (
-        Snapshot.objects.filter(node_uuid=node.uuid, step_number__lt=step, kind=Snapshot.Kind.PORTABLE)
-        .order_by("-step_number")
-        .first()
+def _sandbox_id(node: Node) -> int | None:
+    if node.sandbox_uuid is None:
+        return None
+    return SandboxRecord.objects.values_list("pk", flat=True).filter(uuid=node.sandbox_uuid).first()
+
+
+def _dropped(name: str, kind: str, reason: str) -> dict[str, str]:
+    return {"name": scrub(name), "type": scrub(kind), "reason": scrub(reason)}
+
+
+def _event(node: Node, row: Snapshot, changed: Sequence[str]) -> SnapshotTaken:
+    return SnapshotTaken(
+        node=node.number,
+        step=row.step_number,
+        snapshot=str(row.uuid),
+        holds=row.holds,
+        size_bytes=row.size_bytes,
+        stored_bytes=row.stored_bytes,
+        dropped=_shown([each["name"] for each in row.dropped[:SHOWN_DROPPED]], SHOWN_DROPPED_BYTES),
+        changed=_shown(changed[:SHOWN_CHANGED], SHOWN_CHANGED_BYTES),
     )
 
 
-def _changed(changes: SessionTransaction, before: Snapshot | None, manifest: Manifest) -> list[str]:
-    if before is None:
-        return changes_between((), manifest.variables)
-    try:
-        earlier = decode_manifest(changes.store.get(before.manifest_sha256))
-    except (BlobError, ManifestError):
-        return changes_between((), manifest.variables)
-    return changes_between(earlier.variables, manifest.variables)
+def _shown(names: Sequence[str], most_bytes: int) -> list[str]:
+    """The first of `names`, each cut, that fit in as many bytes of JSON."""
+    shown = [scrub(name)[:SHOWN_NAME_CHARS] for name in names]
+    sizes = accumulate(len(msgspec.json.encode(name)) + 1 for name in shown)
+    return [name for name, size_bytes in zip(shown, sizes, strict=True) if size_bytes <= most_bytes]

@@ -16,12 +16,13 @@ from runs.services.snapshots.reading import (
     SnapshotMissing,
     check_compatible,
     decode_manifest_of,
+    is_untouched,
     latest_snapshot,
     manifest_of,
     manifest_text,
     named,
 )
-from runs.services.snapshots.supplying import supply
+from runs.services.snapshots.supplying import lacking, supply
 from sandboxes.errors import SandboxError, StreamLost
 from sandboxes.frames import Finished, Need, Restored, RunnerError, State, SubCall
 from sandboxes.models import Snapshot
@@ -76,13 +77,17 @@ def restore(run: NodeRun, box: NodeBox, snapshot: Snapshot) -> None:
     Raises `SnapshotError`, `ForkChangeFailed`, other `SandboxError`s. Never asks a model.
     """
     text = manifest_text(snapshot)
-    check_compatible(snapshot, decode_manifest_of(snapshot, text).python)
+    manifest = decode_manifest_of(snapshot, text)
+    check_compatible(snapshot, manifest.python)
+    box.restored_from = named(snapshot)
     assert box.link is not None
     with box.diverted() as frames:
-        box.link.restore(f"restore-{snapshot.uuid}", text)
-        done = _wait(run, box, frames, Restored)
-        if done.error is not None:
-            raise SnapshotCorrupt(f"{named(snapshot)} could not be restored: {done.error.type}: {done.error.message}")
+        if not is_untouched(manifest):
+            box.link.restore(f"restore-{snapshot.uuid}", text)
+            done = _wait(run, box, frames, Restored)
+            if done.error is not None:
+                error = done.error
+                raise SnapshotCorrupt(f"{named(snapshot)} could not be restored: {error.type}: {error.message}")
         if run.node.base_code and snapshot.uuid == run.node.base_snapshot:
             box.link.execute(BASE_CELL, run.node.base_code, run.config.limits.cell_timeout_s)
             finished = _wait(run, box, frames, Finished)
@@ -108,7 +113,9 @@ def _wait(run: NodeRun, box: NodeBox, frames: Frames, kind: type[FrameT]) -> Fra
         if isinstance(frame, kind):
             return frame
         if isinstance(frame, Need):
-            supply(box.link, frame, run.node, run.store)
+            missing = supply(box.link, frame, run.node, run.store)
+            if missing:
+                raise SnapshotCorrupt(lacking(box.restored_from, missing))
         elif isinstance(frame, SubCall):
             for index in range(len(frame.prompts)):
                 box.link.answer(frame.call, index, error=NO_MODELS)

@@ -26,10 +26,11 @@ from runs.services.snapshots.reading import (
     SnapshotError,
     check_compatible,
     decode_manifest_of,
+    is_untouched,
     manifest_text,
     named,
 )
-from runs.services.snapshots.supplying import supply
+from runs.services.snapshots.supplying import lacking, supply
 from runs.services.snapshots.talk import BoxTalk
 from runs.text import scrub
 from sandboxes import aio
@@ -111,6 +112,7 @@ class ScratchBox:
         self._store = blob_store()
         self._talk = BoxTalk(sandbox, self._serve)
         self._count = 0
+        self._restored_from = ""
 
     def evaluate(self, code: str, *, timeout_s: float = 5.0, max_output_bytes: int = 256 * 1024) -> Evaluation:
         """Run `code` and return what it printed and the value of its last expression."""
@@ -158,6 +160,7 @@ class ScratchBox:
             raise SnapshotError(f"the sandbox could not be set up: {done.error.type}: {done.error.message}")
 
     def restore(self, snapshot: Snapshot, text: str) -> None:
+        self._restored_from = named(snapshot)
         self._talk.link.restore("restore", text)
         done = self._talk.wait_for(Restored, SETUP_TIMEOUT_S)
         if done.error is not None:
@@ -205,7 +208,9 @@ class ScratchBox:
         """Frames that are answered whatever is waited for."""
         if not isinstance(frame, Need) or self._node is None:
             return False
-        supply(self._talk.link, frame, self._node, self._store)
+        missing = supply(self._talk.link, frame, self._node, self._store)
+        if missing:
+            raise SnapshotCorrupt(lacking(self._restored_from, missing))
         return True
 
 
@@ -218,7 +223,8 @@ def open_scratch(
     manifest = decode_manifest_of(snapshot, text)
     check_compatible(snapshot, manifest.python)
     with open_fresh(_node_of(snapshot), clock=clock, seed=seed, memory_mb=memory_mb) as box:
-        box.restore(snapshot, text)
+        if not is_untouched(manifest):
+            box.restore(snapshot, text)
         yield box
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 from django.conf import settings
 
@@ -19,7 +20,7 @@ from runs.blobs import BlobStore, Stored
 from sandboxes import aio
 from sandboxes.contract import Sandbox
 from sandboxes.errors import ProtocolViolation
-from sandboxes.frames import MAX_PART_BYTES, SnapshotPart
+from sandboxes.frames import MAX_PART_BYTES, BlobEntry, SnapshotPart
 
 MAX_PART_FILE_BYTES = 2 * MAX_PART_BYTES
 FETCH_TIMEOUT_S = 120.0
@@ -31,7 +32,7 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def store_part(sandbox: Sandbox, part: SnapshotPart, store: BlobStore) -> Future[list[Stored]]:
-    """Fetch the part's file and store its contents. Fails with `SandboxError` or `OSError`."""
+    """Fetch the part's file and store its contents. Fails with `SandboxError`, `BlobError` or `OSError`."""
     return _pool().submit(_store_part, sandbox, part, store)
 
 
@@ -43,9 +44,15 @@ def _store_part(sandbox: Sandbox, part: SnapshotPart, store: BlobStore) -> list[
     try:
         aio.run(sandbox.get_file(part.file, path, max_bytes=MAX_PART_FILE_BYTES), timeout_s=FETCH_TIMEOUT_S)
         with open(path, "rb") as file:
-            return [_store(file.read(blob.size_bytes), blob.sha256, store) for blob in part.blobs]
+            return [_store(_read(file, blob), blob.sha256, store) for blob in part.blobs]
     finally:
         os.unlink(path)
+
+
+def _read(file: IO[bytes], blob: BlobEntry) -> bytes:
+    if not 0 <= blob.size_bytes <= MAX_PART_FILE_BYTES:
+        raise ProtocolViolation(f"the sandbox speaks of a content of {blob.size_bytes} bytes")
+    return file.read(blob.size_bytes)
 
 
 def _store(data: bytes, sha256: str, store: BlobStore) -> Stored:

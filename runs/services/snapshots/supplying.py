@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import IO
 
+import zstandard
 from django.conf import settings
 
-from runs.blobs import BlobCorrupt, BlobMissing, BlobStore
+from runs.blobs import BlobError, BlobStore
 from runs.models import BlobUse, Node
 from runs.services.boxsetup import context_sha256
 from sandboxes.frames import BlobEntry, Need
 from sandboxes.link import RunnerLink
 
+logger = logging.getLogger(__name__)
 
-def supply(link: RunnerLink, need: Need, node: Node, store: BlobStore) -> None:
-    """Answer `need` with the contents that this node's session may have; what is not there is said to be missing.
 
-    The REPL asks, so the question is hostile: it gets nothing that its session does not use. It checks every content
-    against its hash itself. Raises `SandboxError`.
+def supply(link: RunnerLink, need: Need, node: Node, store: BlobStore) -> list[str]:
+    """Answer `need` with the contents that this node's session may have; returns those that are missing or damaged.
+
+    The REPL asks, so the question is hostile: it gets nothing that its session does not use. Raises `SandboxError`.
     """
     wanted = list(dict.fromkeys(need.blobs))
     allowed = _allowed(wanted, node)
@@ -34,6 +38,12 @@ def supply(link: RunnerLink, need: Need, node: Node, store: BlobStore) -> None:
         link.supply(need.id, path, found, missing)
     finally:
         os.unlink(path)
+    return missing
+
+
+def lacking(snapshot: str, missing: Collection[str]) -> str:
+    """What to say of contents that could not be supplied. `snapshot` names it."""
+    return f"{snapshot}: {len(missing)} of its contents are missing in the store or damaged, {min(missing)} first"
 
 
 def _allowed(wanted: Collection[str], node: Node) -> set[str]:
@@ -47,13 +57,23 @@ def _write(
     found: list[BlobEntry] = []
     missing: list[str] = []
     for sha256 in wanted:
-        try:
-            data = store.get(sha256) if sha256 in allowed else None
-        except (BlobMissing, BlobCorrupt):
-            data = None
+        data = _content(sha256, store) if sha256 in allowed else None
         if data is None:
             missing.append(sha256)
         else:
             pack.write(data)
             found.append(BlobEntry(sha256, len(data)))
     return found, missing
+
+
+def _content(sha256: str, store: BlobStore) -> bytes | None:
+    """None when it is not there, or is not what it was."""
+    try:
+        data = store.get(sha256)
+    except (BlobError, zstandard.ZstdError) as error:
+        logger.warning("content %s cannot be supplied: %s", sha256, error)
+        return None
+    if hashlib.sha256(data).hexdigest() != sha256:
+        logger.error("content %s in the blob store is damaged", sha256)
+        return None
+    return data

@@ -8,29 +8,34 @@ that dies loses nothing: the runner sends the rest to the next one. The row is w
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from runs.blobs import BlobStore, Stored
-from runs.events.types import Event, Log, SnapshotFailed, SnapshotTaken
+import msgspec
+
+from runs.blobs import BlobError, BlobStore, Stored
+from runs.events.types import Event, SnapshotFailed
 from runs.models import Node
+from runs.services.config import SnapshotPolicy
 from runs.services.nodebox import NodeBox
-from runs.services.snapshots.checking import NotOurs, check_contents
-from runs.services.snapshots.recording import Complete, copy_row, write_row
-from runs.services.snapshots.storing import store_part
+from runs.services.snapshots.checking import ContentCheck, NotOurs
+from runs.services.snapshots.recording import Complete, changes_between, copy_row, newest_row, write_row
+from runs.services.snapshots.storing import sizes, store_part
 from runs.services.transaction import SessionTransaction
 from runs.text import scrub
 from sandboxes.errors import SandboxError
-from sandboxes.frames import LiveDropped, RunnerError, SnapshotDone, SnapshotPart
-from sandboxes.frames import SnapshotTaken as TakenFrame
-from sandboxes.manifest import MAX_MANIFEST_BYTES, ManifestError, decode_manifest
+from sandboxes.frames import LiveDropped, RunnerError, SnapshotDone, SnapshotPart, SnapshotTaken
+from sandboxes.manifest import MAX_MANIFEST_BYTES, Manifest, ManifestError, decode_manifest
 
 logger = logging.getLogger(__name__)
 
-SnapshotFrame = TakenFrame | SnapshotPart | SnapshotDone | LiveDropped
+SnapshotFrame = SnapshotTaken | SnapshotPart | SnapshotDone | LiveDropped
 ID_PREFIX = "step-"
+PRESSING_PARTS = 2
+"""Parts that are stored and not acknowledged: the runner waits when there are `MAX_PARTS_AHEAD`."""
+UNTOUCHED = msgspec.json.encode(Manifest(python=""))
+"""The state of a node that never had a sandbox: contexts and tools, no code was run. It fits every Python."""
 
 
 class PartStored:
@@ -46,134 +51,190 @@ class _Part:
 
 @dataclass(slots=True)
 class _Wanted:
-    """A snapshot that was asked for and is not on record."""
+    """A snapshot that is on its way. `asked`: this worker asked for it, or the one that began the next step did."""
 
     step: int
-    asked_at: float
-    stored: list[Stored] = field(default_factory=list)
+    asked: bool
+    size_bytes: int = 0
+    new_bytes: int = 0
     done: SnapshotDone | None = None
+
+
+@dataclass(slots=True)
+class _News:
+    """What the next commit records."""
+
+    stored: list[Stored] = field(default_factory=list)
+    complete: list[Complete] = field(default_factory=list)
+    copies: list[int] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    parts: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.stored or self.complete or self.copies or self.events)
 
 
 class SnapshotTaker:
     """The snapshots of one node in this worker. `signal` is called from other threads when there is something to record."""
 
-    def __init__(self, node: Node, box: NodeBox, store: BlobStore, signal: Callable[[PartStored], None]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        box: NodeBox,
+        store: BlobStore,
+        signal: Callable[[PartStored], None],
+        policy: SnapshotPolicy = "every",
+    ) -> None:
         self._node = node
         self._box = box
         self._store = store
         self._signal = signal
+        self._policy = policy
+        self._check = ContentCheck(node, store)
+        spec = box.spec()
+        self._most_bytes = (spec.memory_mb + spec.disk_mb) * 1024 * 1024
         self._wanted: dict[str, _Wanted] = {}
         self._parts: list[_Part] = []
-        self._stored: list[Stored] = []
-        self._complete: list[Complete] = []
-        self._copies: list[int] = []
-        self._events: list[Event] = []
+        self._news = _News()
+        self._before: tuple[int, Manifest] | None = None
+        """Step and manifest of the latest complete snapshot."""
 
     @property
     def unfinished(self) -> bool:
-        """Is a snapshot on its way?"""
-        return bool(self._wanted or self._parts)
+        """Is a snapshot that was asked for on its way?"""
+        return bool(self._parts) or any(wanted.asked for wanted in self._wanted.values())
 
     @property
     def has_news(self) -> bool:
-        return bool(self._complete or self._events or self._stored or self._copies)
+        return bool(self._news)
+
+    @property
+    def pressing(self) -> bool:
+        """Should the news be recorded now? The runner would have to wait for it."""
+        return self._news.parts >= PRESSING_PARTS
+
+    def wants(self, *, last: bool) -> bool:
+        """Does the session have a snapshot of this step?"""
+        return self._policy == "every" or (self._policy == "last" and last)
 
     def take(self, step: int) -> None:
         """At the end of a step, before its commit: save the state, or note that it is the one of the step before."""
         if self._box.link is None:
-            self._copies.append(step)
+            self._news.copies.append(step)
             return
-        id = f"{ID_PREFIX}{step}"
-        self._wanted[id] = _Wanted(step, time.monotonic())
-        self._box.link.snapshot(id)
+        wanted = self._want(step)
+        wanted.asked = True
+        if wanted.done is None:
+            # Carried out once: when a worker that died has asked already, the runner says again how that went.
+            self._box.link.snapshot(f"{ID_PREFIX}{step}")
+        self.settle()
 
     def leave_out(self, step: int, reason: str) -> None:
         """There is no snapshot of this step."""
         self._fail(step, reason)
 
-    def refused(self, frame: RunnerError) -> None:
-        """The runner could not carry a request out; one of ours, perhaps."""
-        wanted = self._wanted.pop(frame.id, None)
-        if wanted is not None:
-            self._fail(wanted.step, f"the sandbox refused: {frame.message}")
-
-    def take_frame(self, frame: SnapshotFrame) -> None:
+    def take_frame(self, frame: SnapshotFrame | RunnerError, current_step: int) -> None:
+        """A frame about snapshots, or an error that may be about one."""
+        step = None if isinstance(frame, LiveDropped) else _step_of(frame.id, current_step)
         match frame:
+            case _ if step is None:
+                return
+            case SnapshotTaken():
+                self._ours(step, current_step)
             case SnapshotPart():
-                self._take_part(frame)
+                self._take_part(frame, self._want(step))
             case SnapshotDone():
-                self._want(frame.id).done = frame
-                self._settle()
-            case LiveDropped():
-                logger.debug("parked copies dropped: %s", len(frame.ids))
-            case TakenFrame():
-                self._want(frame.id)
+                self._ours(step, current_step).done = frame
+                self.settle()
+            case RunnerError() if frame.id in self._wanted:
+                del self._wanted[frame.id]
+                self._fail(step, f"the sandbox refused: {frame.message}")
 
-    def stored(self) -> None:
-        """A part was stored: see what is complete now."""
-        self._settle()
+    def take_over(self, states: Mapping[str, str], current_step: int) -> None:
+        """What the runner is at (`state.snapshots`), asked by a worker that let go of the node."""
+        for id, state in states.items():
+            step = _step_of(id, current_step)
+            if step is not None and step < current_step and state in ("taking", "writing"):
+                self._ours(step, current_step)
 
-    def lose(self, reason: str) -> None:
-        """The sandbox is gone: what was not complete is lost with it."""
+    def settle(self) -> None:
+        """A part was stored, or could not be: see what is complete now."""
+        for part in [part for part in self._parts if part.future.done()]:
+            self._parts.remove(part)
+            self._part_stored(part)
+        for id, wanted in list(self._wanted.items()):
+            if wanted.done is not None and wanted.asked and not any(part.id == id for part in self._parts):
+                del self._wanted[id]
+                self._finish(wanted, wanted.done)
+
+    def lose(self, reason: str, *, retake: int | None = None) -> bool:
+        """The sandbox is gone, and what was not complete with it; True when that includes the snapshot of step `retake`,
+        which can be taken again."""
+        again = False
         for wanted in self._wanted.values():
-            self._fail(wanted.step, reason)
+            if wanted.step == retake:
+                again = True
+            elif wanted.asked:
+                self._fail(wanted.step, reason)
         self._wanted.clear()
         self._parts.clear()
-
-    def give_up(self, reason: str) -> None:
-        self.lose(reason)
+        return again
 
     def safe_seq(self, seen_seq: int) -> int:
-        """The newest frame that may be acknowledged: nothing behind a part that is still being stored."""
-        return min([seen_seq, *(part.seq - 1 for part in self._parts)])
+        """The newest frame that may be acknowledged: nothing behind a part that is still being stored, or behind a
+        manifest that is not asked for yet (its file goes when it is acknowledged)."""
+        held = [part.seq for part in self._parts]
+        held += [wanted.done.seq for wanted in self._wanted.values() if wanted.done is not None]
+        return min([seen_seq, *(seq - 1 for seq in held)])
 
     def commit(self, changes: SessionTransaction) -> None:
         """Inside the transaction: the rows of what is complete, the uses of what is stored. Once."""
-        for stored in self._stored:
-            changes.keep(stored)
-        for complete in self._complete:
-            changes.emit(write_row(changes, self._node, complete))
-        for step in self._copies:
-            event = copy_row(changes, self._node, step)
-            if event is not None:
-                changes.emit(event)
-        changes.emit(*self._events)
         # A transaction that fails ends this worker's hold on the node, and the runner sends the frames again.
-        self._stored, self._complete, self._copies, self._events = [], [], [], []
+        news, self._news = self._news, _News()
+        if not news:
+            return
+        for stored in news.stored:
+            changes.keep(stored)
+        events = [write_row(changes, self._node, complete) for complete in news.complete]
+        if news.copies:
+            untouched = self._store.put(UNTOUCHED)
+            events += [copy_row(changes, self._node, step, untouched) for step in news.copies]
+        changes.emit(*(event for event in events if event is not None), *news.events)
 
     # Frames ---------------------------------------------------------------------------------------------------------
 
-    def _want(self, id: str) -> _Wanted:
-        """A snapshot that another worker asked for is ours now."""
-        if id not in self._wanted:
-            number = id.removeprefix(ID_PREFIX)
-            self._wanted[id] = _Wanted(int(number) if number.isdigit() else 0, time.monotonic())
-        return self._wanted[id]
+    def _ours(self, step: int, current_step: int) -> _Wanted:
+        """What the worker of an earlier step asked for is ours to finish; of this step only `take` may say so."""
+        wanted = self._want(step)
+        wanted.asked = wanted.asked or (step < current_step and self._policy == "every")
+        return wanted
 
-    def _take_part(self, frame: SnapshotPart) -> None:
-        self._want(frame.id)
+    def _want(self, step: int) -> _Wanted:
+        return self._wanted.setdefault(f"{ID_PREFIX}{step}", _Wanted(step, asked=False))
+
+    def _take_part(self, frame: SnapshotPart, wanted: _Wanted) -> None:
+        wanted.size_bytes += sum(blob.size_bytes for blob in frame.blobs)
+        if wanted.size_bytes > self._most_bytes:
+            logger.warning("node %s sends more for one snapshot than its sandbox can hold", self._node.pk)
+            return  # acknowledged and forgotten: the manifest that names these contents will be refused
         future = store_part(self._box.sandbox, frame, self._store)
         self._parts.append(_Part(frame.seq, frame.id, future))
         future.add_done_callback(lambda _: self._signal(PartStored()))
 
-    def _settle(self) -> None:
-        for part in [part for part in self._parts if part.future.done()]:
-            self._parts.remove(part)
-            wanted = self._wanted.get(part.id)
-            try:
-                stored = part.future.result()
-            except (SandboxError, OSError) as error:
-                if wanted is not None:
-                    self._fail(wanted.step, f"its contents could not be stored: {error}")
-                    del self._wanted[part.id]
-                continue
-            self._stored += stored
-            if wanted is not None:
-                wanted.stored += stored
-        for id, wanted in list(self._wanted.items()):
-            if wanted.done is not None and not any(part.id == id for part in self._parts):
-                del self._wanted[id]
-                self._finish(wanted, wanted.done)
+    def _part_stored(self, part: _Part) -> None:
+        wanted = self._wanted.get(part.id)
+        try:
+            stored = part.future.result()
+        except (SandboxError, BlobError, OSError) as error:
+            if self._wanted.pop(part.id, None) is not None and wanted is not None:
+                self._fail(wanted.step, f"its contents could not be stored: {error}")
+            return
+        self._news.parts += 1
+        self._news.stored += stored
+        for content in stored:
+            self._check.add(content.sha256)
+        if wanted is not None:
+            wanted.new_bytes += sizes(stored)
 
     def _finish(self, wanted: _Wanted, done: SnapshotDone) -> None:
         if done.manifest is None:
@@ -183,20 +244,42 @@ class SnapshotTaker:
             assert self._box.link is not None
             text = self._box.link.read_payload(done.manifest, MAX_MANIFEST_BYTES)
             manifest = decode_manifest(text)
-            check_contents(
-                manifest, self._node, self._store, {stored.sha256 for stored in (*self._stored, *wanted.stored)}
-            )
-        except (ManifestError, NotOurs, SandboxError) as error:
+            before = self._manifest_before(wanted.step)
+            self._check.check(manifest, before)
+        except (ManifestError, NotOurs, BlobError, SandboxError) as error:
             self._fail(wanted.step, str(error))
             return
         stored = self._store.put(text.encode())
-        self._complete.append(Complete(wanted.step, manifest, stored, wanted.stored))
+        changed = changes_between(before.variables if before is not None else (), manifest.variables)
+        self._news.complete.append(
+            Complete(wanted.step, manifest, stored, wanted.new_bytes + stored.stored_bytes, changed)
+        )
+        self._before = (wanted.step, manifest)
+
+    def _manifest_before(self, step: int) -> Manifest | None:
+        """Of the newest complete snapshot before `step`; None when there is none that can be read."""
+        if self._before is not None and self._before[0] < step:
+            return self._before[1]
+        row = newest_row(self._node, step - 1)
+        if row is None or row.collected_at is not None:
+            return None
+        try:
+            return decode_manifest(self._store.get(row.manifest_sha256))
+        except (BlobError, ManifestError) as error:
+            logger.warning("the manifest before step %s cannot be read: %s", step, error)
+            return None
 
     def _fail(self, step: int, reason: str) -> None:
-        self._events.append(SnapshotFailed(node=self._node.number, step=step, reason=scrub(reason)[:500]))
-
-    def note(self, message: str, step: int) -> None:
-        self._events.append(Log(level="warning", message=message[:500], node=self._node.number, step=step))
+        self._news.events.append(SnapshotFailed(node=self._node.number, step=step, reason=scrub(reason)[:500]))
 
 
-__all__ = ["PartStored", "SnapshotFrame", "SnapshotTaken", "SnapshotTaker"]
+def _step_of(id: str, current_step: int) -> int | None:
+    """The step that a snapshot of this id is of; None when this node cannot have asked for it."""
+    number = id.removeprefix(ID_PREFIX)
+    if id == number or not number.isascii() or not number.isdecimal() or len(number) > 9:
+        return None
+    step = int(number)
+    return step if 1 <= step <= current_step and f"{ID_PREFIX}{step}" == id else None
+
+
+__all__ = ["PartStored", "SnapshotFrame", "SnapshotTaker"]
