@@ -16,6 +16,8 @@ CLOUDPICKLE_SOURCE = ""
 """zlib and base 85; set where the runner is one file. Without it the installed package is used."""
 LOADER_MODULE = "rlm_byvalue"
 CLOUDPICKLE_MODULE = "rlm_cloudpickle"
+pending_states: dict[str, Any] = {}
+"""States of generators in libraries that a restored REPL has not imported (yet), by the name of the module."""
 NOT_HELD = "this variable is not in the snapshot: "
 
 
@@ -37,8 +39,8 @@ class NotHeld:
 
     __call__ = __len__ = __iter__ = __next__ = __getitem__ = __setitem__ = __delitem__ = __contains__ = _refuse
     __bool__ = __add__ = __radd__ = __sub__ = __mul__ = __enter__ = __exit__ = __int__ = __float__ = _refuse
-    __eq__ = __lt__ = __gt__ = __le__ = __ge__ = __setattr__ = __delattr__ = __repr__ = __str__ = _refuse  # type: ignore[assignment]
-    __hash__ = _refuse  # type: ignore[assignment]
+    __eq__ = __lt__ = __gt__ = __le__ = __ge__ = __setattr__ = __delattr__ = __repr__ = __str__ = _refuse
+    __hash__ = _refuse
 
 
 def facts_of(value: NotHeld) -> tuple[str, str, str]:
@@ -78,11 +80,13 @@ def _cloudpickle_source() -> tuple[str, str]:
 
 def install_loaders(values: dict[str, Any]) -> Any:
     """The module with what pickles call; functions made by it live in the namespace `values`."""
-    module: Any = type(sys)(LOADER_MODULE)
+    import types
+
+    module: Any = types.ModuleType(LOADER_MODULE)
     sys.modules[LOADER_MODULE] = module
 
     def empty_function(code: Any, name: str, closure: Any) -> Any:
-        return type(empty_function)(code, values, name, None, closure)
+        return types.FunctionType(code, values, name, None, closure)
 
     def interface(name: str) -> Any:
         return values[name]

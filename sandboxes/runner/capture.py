@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 
-from sandboxes.runner.byvalue import NotHeld, facts_of
+from sandboxes.runner.byvalue import NotHeld, facts_of, pending_states
 from sandboxes.runner.contentdigest import content_digest
 from sandboxes.runner.pickles import PICKLE_BLOCK_BYTES, Leaves, Pickled, make_pickling
 from sandboxes.runner.tracking import IMMUTABLE_TYPES, names_in
@@ -64,7 +64,7 @@ class Capture:
         exclude: dict[str, str],
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """(manifest, base of the next capture). `touched` None: anything may have changed."""
-        base = base or {"count": 0, "variables": {}, "pieces": [], "dropped": {}, "state": None}
+        base = base or {"count": 0, "variables": {}, "pieces": [], "modules": {}, "dropped": {}, "state": None}
         if base["count"] % EXAMINE_ALL_EVERY == EXAMINE_ALL_EVERY - 1:
             touched = None
         kind_of_module = type(sys)
@@ -72,6 +72,7 @@ class Capture:
         modules = {name: value.__name__ for name, value in bound.items() if type(value) is kind_of_module}
         names = {name for name in bound if name not in modules}
         unloaded = {name for name in unloaded if name not in bound}
+        modules.update({name: module for name, module in base["modules"].items() if name in unloaded})
         for name, reason in exclude.items():
             if name in names:
                 self._drop(name, reason)
@@ -99,6 +100,7 @@ class Capture:
             "count": base["count"] + 1,
             "variables": {each["name"]: each for each in variables},
             "pieces": pieces,
+            "modules": modules,
             "dropped": self._dropped,
             "state": state,
         }
@@ -218,7 +220,7 @@ class Capture:
                     again = True
 
     def _met_by(self, members: list[str]) -> dict[str, dict[int, Any]]:
-        found = {}
+        found: dict[str, dict[int, Any]] = {}
         for name in members:
             value = self._values[name]
             if type(value) in IMMUTABLE_TYPES:
@@ -341,7 +343,9 @@ class Capture:
             if random is not None:
                 found["random"] = random.getstate()
             numpy_random = sys.modules.get("numpy.random")
-            if numpy_random is not None:
+            if "numpy.random" in pending_states:
+                found["numpy"] = pending_states["numpy.random"]
+            elif numpy_random is not None:
                 found["numpy"] = numpy_random.get_state()
             return self._put(pickle.dumps(found, 5))
         except Exception:

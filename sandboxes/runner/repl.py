@@ -6,7 +6,7 @@ import _signal  # type: ignore[import-not-found]  # `signal` imports enum
 import os
 import sys
 
-from sandboxes.runner.byvalue import install_loaders
+from sandboxes.runner.byvalue import cloud, install_loaders
 from sandboxes.runner.lazy import Lazy
 from sandboxes.runner.memory import MIB, MemoryLimit
 from sandboxes.runner.namespace import Names
@@ -35,6 +35,8 @@ COPIES = 108
 """Room for parked copies and what is forked from them, beyond the processes that code may have."""
 PRELOADED = ("re", "json", "traceback", "linecache", "threading", "collections", "math", "random", "datetime")
 """Imported while nothing is asked, so that code and tracebacks find them loaded."""
+FOR_SNAPSHOTS = ("resource", "fcntl", "hashlib", "pickle", "typing", "inspect", "uuid", "logging", "concurrent.futures")
+"""Imported later, while nothing is asked: every process that is forked to write a snapshot down would import them."""
 
 
 class Repl:
@@ -56,12 +58,13 @@ class Repl:
         self.interruptible = False
         self.interrupted = False
         self.sources: dict[str, str] = {}
+        self._to_load = [*PRELOADED, *FOR_SNAPSHOTS, ""]
 
     def serve(self) -> None:
         _signal.signal(_signal.SIGINT, self._on_interrupt)
-        self._preload()
         reserve = Reserve(self.streams.null)
         while True:
+            self._preload()
             message = self.control.next_message()
             descriptors = self.control.take(int(message.get("fds", 0)))
             if len(descriptors) != message.get("fds", 0):
@@ -82,10 +85,10 @@ class Repl:
             reserve.release()
 
     def _preload(self) -> None:
-        for name in PRELOADED:
-            if self.control.wait_readable(0):
-                return
-            __import__(name)
+        """Use the time until something is asked. Once code has run, what an import finds is the code's to say."""
+        while self._to_load and not self.control.has_message():
+            name = self._to_load.pop(0)
+            __import__(name) if name else cloud()
 
     def _on_interrupt(self, number: int, frame: object) -> None:
         self.interrupted = True
@@ -197,6 +200,7 @@ class Repl:
 
     def _run(self, code: str, name: str, *, show: bool = False) -> Any:
         """Run a cell; the value of its last expression when it is to be shown, else `NoValue`."""
+        self._to_load.clear()
         self.sources[name] = code
         self._show_sources()
         compiled = Compiled(code, name, show=show)

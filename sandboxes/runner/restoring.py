@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from sandboxes.runner.byvalue import NotHeld
+from sandboxes.runner.byvalue import NotHeld, pending_states
 from sandboxes.runner.pickles import make_unpickling
 from sandboxes.runner.tracking import REFLECTION, names_in
 from sandboxes.runner.wire import from_json
@@ -48,21 +48,15 @@ class Restorer:
         self.unloaded: dict[str, dict[str, Any]] = {
             each["name"]: each for each in manifest.get("variables", []) if each["name"] in self._piece_of
         }
+        self._modules: dict[str, str] = dict(manifest.get("modules", {}))
+        self.unloaded.update({name: {"name": name, "type": "module"} for name in self._modules})
         self.base = _base_of(manifest)
         self._begin(manifest)
 
     def _begin(self, manifest: dict[str, Any]) -> None:
-        """What is not loaded later: modules, what was not held, generators of random numbers."""
+        """What is not loaded later: what was not held, generators of random numbers."""
         for name in list(self.unloaded):
             self._values.pop(name, None)  # contexts that the setup loaded come from the manifest, if it has them
-        for name, module in manifest.get("modules", {}).items():
-            try:
-                __import__(module)
-                self._values[name] = sys.modules[module]
-            except Exception as error:
-                self._values[name] = NotHeld(
-                    name, "module", f"{module} cannot be imported here: {type(error).__name__}"
-                )
         for each in manifest.get("dropped", []):
             if str(each["name"]).isidentifier():
                 self._values[each["name"]] = NotHeld(each["name"], each.get("type", ""), each.get("reason", ""))
@@ -76,14 +70,14 @@ class Restorer:
 
             random.setstate(state["random"])
         if "numpy" in state:
-            import numpy.random  # type: ignore[import-not-found,unused-ignore]
-
-            numpy.random.set_state(state["numpy"])
+            pending_states["numpy.random"] = state["numpy"]
+            _set_pending()
 
     # Loading ----------------------------------------------------------------------------------------------------
 
     def needed_for(self, code: Any) -> list[str]:
         """Variables, not loaded, that `code` (compiled) can reach."""
+        _set_pending()
         names = names_in(code)
         if names & REFLECTION:
             return list(self.unloaded)
@@ -109,6 +103,10 @@ class Restorer:
 
     def load(self, names: Iterable[str]) -> None:
         """Load the pieces of these variables. Raises `Damaged`, and what unpickling raises."""
+        names = list(names)
+        for name in names:
+            if name in self._modules and name in self.unloaded:
+                self._import(name, self._modules[name])
         pieces = {id(piece): piece for name in names if (piece := self._piece_of.get(name)) and name in self.unloaded}
         descriptors = self._checked([piece["blob"] for piece in pieces.values()])
         parts = {sha256: from_json(data.decode()) for sha256, data in descriptors.items()}
@@ -124,6 +122,16 @@ class Restorer:
                 self._load(piece, parts[piece["blob"]])
         finally:
             self._contents, self._leaves = {}, {}
+            _set_pending()
+
+    def _import(self, name: str, module: str) -> None:
+        del self.unloaded[name]
+        try:
+            __import__(module)
+            self._values[name] = sys.modules[module]
+        except Exception as error:
+            reason = f"{module} cannot be imported here: {type(error).__name__}"
+            self._values[name] = NotHeld(name, "module", reason)
 
     def _load(self, piece: dict[str, Any], part: dict[str, Any]) -> None:
         stream = b"".join([self._contents[sha] for sha in part["blocks"]])
@@ -152,6 +160,13 @@ class Restorer:
             if hashlib.sha256(contents[sha256]).hexdigest() != sha256:
                 raise Damaged(f"the content {sha256} of the snapshot is damaged: it was changed where it is stored")
         return contents
+
+
+def _set_pending() -> None:
+    """Give generators of libraries their state, once the library is there."""
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None and "numpy.random" in pending_states:
+        numpy_random.set_state(pending_states.pop("numpy.random"))
 
 
 def _check_version(manifest: dict[str, Any]) -> None:
@@ -186,5 +201,6 @@ def _base_of(manifest: dict[str, Any]) -> dict[str, Any]:
         "dropped": {
             each["name"]: [each.get("type", ""), each.get("reason", "")] for each in manifest.get("dropped", [])
         },
+        "modules": dict(manifest.get("modules", {})),
         "state": manifest.get("state"),
     }

@@ -127,6 +127,9 @@ class LineReader:
     def feed(self, data: bytes) -> None:
         self._buffer += data
 
+    def has_some(self) -> bool:
+        return bool(self._buffer)
+
     def next_line(self) -> bytes | None:
         """The next whole line without its newline, or None. Raises `LineTooLong` once for a line that was skipped."""
         end = self._buffer.find(b"\n", self._searched)
