@@ -178,8 +178,9 @@ def test_a_host_that_comes_back_learns_what_the_repl_waits_for(host: RunnerHost,
     folder.mkdir()
     with runner(folder) as other:
         store.restore(other, "s1")
+        before = len(other.frames)
         cell = other.exec("print(x)")
-        need = other.wait_type("need")
+        need = other.wait_type("need", after=before)
         other.send({"type": "ack", "seq": need["seq"]})
         state = other.attach(need["seq"])
         assert state["need"]["blobs"] == need["blobs"]
@@ -198,8 +199,9 @@ def test_a_wait_for_contents_does_not_count_and_can_be_interrupted(
     folder.mkdir()
     with runner(folder) as other:
         store.restore(other, "s1")
+        before = len(other.frames)
         cell = other.exec("print(x)", timeout_s=0.1)
-        other.wait_type("need")
+        other.wait_type("need", after=before)
         other.send({"type": "interrupt", "cell": cell, "reason": "stop"})
         assert other.wait_type("finished", cell=cell)["status"] == "interrupted"
         other.frames = [f for f in other.frames if f["type"] != "need"]
