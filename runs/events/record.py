@@ -90,13 +90,15 @@ def note_blobs(session_id: int, blobs: Sequence[Stored]) -> None:
     names = [blob.sha256 for blob in blobs]
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO runs_blob (sha256, size_bytes, stored_bytes, created_at)"
-            " SELECT *, now() FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) ON CONFLICT DO NOTHING",
-            [names, [blob.size_bytes for blob in blobs], [blob.stored_bytes for blob in blobs]],
-        )
-        cursor.execute(
-            "INSERT INTO runs_blobuse (session_id, sha256) SELECT %s, unnest(%s::text[]) ON CONFLICT DO NOTHING",
-            [session_id, names],
+            "WITH blobs AS (INSERT INTO runs_blob (sha256, size_bytes, stored_bytes, created_at)"
+            " SELECT *, now() FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) ON CONFLICT DO NOTHING)"
+            " INSERT INTO runs_blobuse (session_id, sha256) SELECT %s, unnest(%s::text[]) ON CONFLICT DO NOTHING",
+            [
+                names,
+                [blob.size_bytes for blob in blobs],
+                [blob.stored_bytes for blob in blobs],
+                *(session_id, names),
+            ],
         )
 
 

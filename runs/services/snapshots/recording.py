@@ -14,7 +14,8 @@ from runs.models import Node
 from runs.services.transaction import SessionTransaction
 from runs.text import scrub
 from sandboxes.manifest import Manifest, VariableState
-from sandboxes.models import SandboxRecord, Snapshot
+from sandboxes.models import Snapshot
+from sandboxes.rows import insert_snapshot
 
 KEPT_DROPPED = 100
 SHOWN_DROPPED = 20
@@ -38,24 +39,21 @@ class Complete:
 
 def write_row(changes: SessionTransaction, node: Node, complete: Complete) -> SnapshotTaken | None:
     """Write the row of a complete snapshot. None when its step has one: the first is the one on record."""
-    before = newest_row(node, complete.step)
-    if before is not None and before.step_number == complete.step:
-        return None
     manifest = complete.manifest
-    row = Snapshot.objects.create(
+    row = Snapshot(
         session_uuid=node.session.uuid,
         node_uuid=node.uuid,
         step_number=complete.step,
-        sandbox_id=_sandbox_id(node),
         provider=node.session.config.get("provider", "local"),
         manifest_sha256=complete.text.sha256,
         python=scrub(manifest.python)[:32],
-        parent=before,
         holds=["variables", "files"] if manifest.files else ["variables"],
         dropped=[_dropped(each.name, each.type, each.reason) for each in manifest.dropped[:KEPT_DROPPED]],
         size_bytes=sum(piece.size_bytes for piece in manifest.pieces) + sum(file.size_bytes for file in manifest.files),
         stored_bytes=complete.new_bytes,
     )
+    if not insert_snapshot(row, node.sandbox_uuid):
+        return None
     changes.keep(complete.text)
     return _event(node, row, complete.changed)
 
@@ -101,12 +99,6 @@ def changes_between(before: Sequence[VariableState], after: Sequence[VariableSta
     new = {variable.name for variable in after}
     changed = [each.name for each in after if not each.digest or old.get(each.name) != each.digest]
     return [*changed, *(f"-{name}" for name in old if name not in new)]
-
-
-def _sandbox_id(node: Node) -> int | None:
-    if node.sandbox_uuid is None:
-        return None
-    return SandboxRecord.objects.values_list("pk", flat=True).filter(uuid=node.sandbox_uuid).first()
 
 
 def _dropped(name: str, kind: str, reason: str) -> dict[str, str]:
