@@ -27,4 +27,4 @@ def insert_snapshot(row: Snapshot, sandbox: UUID | None) -> bool:
                 *(json.dumps(row.holds), json.dumps(row.dropped), row.size_bytes, row.stored_bytes),
             ],
         )
-        return cursor.rowcount == 1
+        return bool(cursor.rowcount)
