@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import zstandard
+
 from runs.blobs import BlobError, BlobStore
 from runs.models import BlobUse, Node
 from runs.services.boxsetup import context_sha256
@@ -40,7 +42,7 @@ class ContentCheck:
     def _inner(self, piece: str) -> tuple[str, ...]:
         try:
             return _contents_of_piece(self._store, piece)
-        except BlobError as error:
+        except (BlobError, zstandard.ZstdError) as error:
             raise ManifestError(f"a piece of the snapshot cannot be read: {error}") from error
 
     def _require(self, wanted: set[str]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -22,8 +22,8 @@ from sandboxes.contract import Sandbox
 from sandboxes.errors import ProtocolViolation
 from sandboxes.frames import MAX_PART_BYTES, BlobEntry, SnapshotPart
 
-MAX_PART_FILE_BYTES = 2 * MAX_PART_BYTES
 FETCH_TIMEOUT_S = 120.0
+CHUNK_BYTES = 1024 * 1024
 
 
 @cache
@@ -31,34 +31,44 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=2, thread_name_prefix="rlmweb-snapshots")
 
 
-def store_part(sandbox: Sandbox, part: SnapshotPart, store: BlobStore) -> Future[list[Stored]]:
+def store_part(sandbox: Sandbox, part: SnapshotPart, store: BlobStore, max_bytes: int) -> Future[list[Stored]]:
     """Fetch the part's file and store its contents. Fails with `SandboxError`, `BlobError` or `OSError`."""
-    return _pool().submit(_store_part, sandbox, part, store)
+    return _pool().submit(_store_part, sandbox, part, store, max_bytes)
 
 
-def _store_part(sandbox: Sandbox, part: SnapshotPart, store: BlobStore) -> list[Stored]:
+def _store_part(sandbox: Sandbox, part: SnapshotPart, store: BlobStore, max_bytes: int) -> list[Stored]:
     folder = Path(settings.DATA_DIR) / "incoming"
     folder.mkdir(parents=True, exist_ok=True)
     handle, path = tempfile.mkstemp(prefix="part-", dir=folder)
     os.close(handle)
     try:
-        aio.run(sandbox.get_file(part.file, path, max_bytes=MAX_PART_FILE_BYTES), timeout_s=FETCH_TIMEOUT_S)
+        aio.run(sandbox.get_file(part.file, path, max_bytes=max_bytes), timeout_s=FETCH_TIMEOUT_S)
         with open(path, "rb") as file:
-            return [_store(_read(file, blob), blob.sha256, store) for blob in part.blobs]
+            return [_store(file, blob, store) for blob in part.blobs]
     finally:
         os.unlink(path)
 
 
-def _read(file: IO[bytes], blob: BlobEntry) -> bytes:
-    if not 0 <= blob.size_bytes <= MAX_PART_FILE_BYTES:
-        raise ProtocolViolation(f"the sandbox speaks of a content of {blob.size_bytes} bytes")
-    return file.read(blob.size_bytes)
+def _store(file: IO[bytes], blob: BlobEntry, store: BlobStore) -> Stored:
+    """One content, from where the file is read. A large one is never in memory as a whole."""
+    if 0 <= blob.size_bytes <= MAX_PART_BYTES:
+        data = file.read(blob.size_bytes)
+        _require(hashlib.sha256(data).hexdigest(), blob)
+        return store.put(data)
+    stored = store.put_stream(_chunks(file, blob.size_bytes))
+    _require(stored.sha256, blob)
+    return stored
 
 
-def _store(data: bytes, sha256: str, store: BlobStore) -> Stored:
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise ProtocolViolation(f"the sandbox sent a content that does not have its hash {sha256}")
-    return store.put(data)
+def _chunks(file: IO[bytes], size_bytes: int) -> Iterator[bytes]:
+    while size_bytes > 0 and (chunk := file.read(min(size_bytes, CHUNK_BYTES))):
+        size_bytes -= len(chunk)
+        yield chunk
+
+
+def _require(sha256: str, blob: BlobEntry) -> None:
+    if sha256 != blob.sha256:
+        raise ProtocolViolation(f"the sandbox sent a content that does not have its hash {blob.sha256[:80]}")
 
 
 def sizes(stored: Iterable[Stored]) -> int:

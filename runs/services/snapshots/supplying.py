@@ -57,23 +57,27 @@ def _write(
     found: list[BlobEntry] = []
     missing: list[str] = []
     for sha256 in wanted:
-        data = _content(sha256, store) if sha256 in allowed else None
-        if data is None:
+        size_bytes = _append(pack, sha256, store) if sha256 in allowed else None
+        if size_bytes is None:
             missing.append(sha256)
         else:
-            pack.write(data)
-            found.append(BlobEntry(sha256, len(data)))
+            found.append(BlobEntry(sha256, size_bytes))
     return found, missing
 
 
-def _content(sha256: str, store: BlobStore) -> bytes | None:
-    """None when it is not there, or is not what it was."""
+def _append(pack: IO[bytes], sha256: str, store: BlobStore) -> int | None:
+    """Write one content to the end of `pack`; None, and nothing is written, when it is missing or damaged."""
+    start = pack.tell()
+    digest = hashlib.sha256()
     try:
-        data = store.get(sha256)
+        for chunk in store.chunks(sha256):
+            digest.update(chunk)
+            pack.write(chunk)
+        if digest.hexdigest() == sha256:
+            return pack.tell() - start
+        logger.error("content %s in the blob store is damaged", sha256)
     except (BlobError, zstandard.ZstdError) as error:
         logger.warning("content %s cannot be supplied: %s", sha256, error)
-        return None
-    if hashlib.sha256(data).hexdigest() != sha256:
-        logger.error("content %s in the blob store is damaged", sha256)
-        return None
-    return data
+    pack.seek(start)
+    pack.truncate()
+    return None

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import msgspec
+import zstandard
 
 from runs.blobs import BlobError, BlobStore, Stored
 from runs.events.types import Event, SnapshotFailed
@@ -163,9 +164,11 @@ class SnapshotTaker:
             self._parts.remove(part)
             self._part_stored(part)
         for id, wanted in list(self._wanted.items()):
-            if wanted.done is not None and wanted.asked and not any(part.id == id for part in self._parts):
+            # Contents of earlier snapshots count as well: nothing that came before may be on its way.
+            done = wanted.done
+            if done is not None and wanted.asked and not any(part.seq < done.seq for part in self._parts):
                 del self._wanted[id]
-                self._finish(wanted, wanted.done)
+                self._finish(wanted, done)
 
     def lose(self, reason: str, *, retake: int | None = None) -> bool:
         """The sandbox is gone, and what was not complete with it; True when that includes the snapshot of step `retake`,
@@ -217,7 +220,7 @@ class SnapshotTaker:
         if wanted.size_bytes > self._most_bytes:
             logger.warning("node %s sends more for one snapshot than its sandbox can hold", self._node.pk)
             return  # acknowledged and forgotten: the manifest that names these contents will be refused
-        future = store_part(self._box.sandbox, frame, self._store)
+        future = store_part(self._box.sandbox, frame, self._store, self._most_bytes)
         self._parts.append(_Part(frame.seq, frame.id, future))
         future.add_done_callback(lambda _: self._signal(PartStored()))
 
@@ -265,7 +268,7 @@ class SnapshotTaker:
             return None
         try:
             return decode_manifest(self._store.get(row.manifest_sha256))
-        except (BlobError, ManifestError) as error:
+        except (BlobError, zstandard.ZstdError, ManifestError) as error:
             logger.warning("the manifest before step %s cannot be read: %s", step, error)
             return None
 
