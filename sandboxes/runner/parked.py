@@ -14,6 +14,7 @@ import sys
 
 from sandboxes.runner.queries import Control
 from sandboxes.runner.scratch import evaluate
+from sandboxes.runner.syscalls import fork_sibling
 from sandboxes.runner.workspace import discard_aside, look, set_aside
 from sandboxes.runner.writer import write
 
@@ -54,6 +55,9 @@ class Taker:
         reply = {"t": "taken", "n": message["n"], "threads": _other_threads()}
         private = _PrivateState()
         self._freeze()
+        if reply["threads"] == 0 and self._clone(line, listing, private, message):
+            os.close(line)
+            return reply
         try:
             self._between = os.fork()
         except OSError as error:
@@ -64,6 +68,16 @@ class Taker:
             _fork_again(repl, line, listing, private, message)
         os.close(line)
         return reply
+
+    def _clone(self, line: int, listing: Listing, private: _PrivateState, message: dict[str, Any]) -> bool:
+        """Fork the copy as a child of the supervisor, at the price of one fork; False where that cannot be."""
+        try:
+            child = fork_sibling()
+        except OSError:
+            return False
+        if child == 0:
+            park(self._repl, line, listing, private, message)
+        return True
 
     def settle(self) -> None:
         """Collect the process in between: code that waits for its children must not meet it. It ends at once, unless
@@ -242,7 +256,7 @@ def _has_shared_memory() -> bool:
         descriptor = os.open("/proc/self/maps", os.O_RDONLY | os.O_CLOEXEC)
         try:
             while True:
-                lines = os.read(descriptor, 1 << 16)
+                lines = os.read(descriptor, 4096)  # whole lines, as the kernel gives them
                 if b" rw-s " in lines or b" rwxs " in lines or not lines:
                     return bool(lines)
         finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -25,6 +27,25 @@ def c_call(name: str, *arguments: Any) -> int:
         return int(getattr(ctypes.CDLL(None), name)(*arguments))
     except (ImportError, AttributeError, TypeError, ctypes.ArgumentError) as error:
         raise OSError(f"{name} cannot be called here: {error}") from error
+
+
+_CLONE_NUMBER = {"x86_64": 56, "aarch64": 220}
+_CLONE_PARENT, _SIGCHLD = 0x8000, 17
+
+
+def fork_sibling() -> int:
+    """Fork a child that belongs to this process's parent; its number, and 0 in the child. Only without other threads.
+
+    What Python and the C library do around a fork for the sake of threads and hooks is left out: the child is to fork
+    once more before it runs anything. Raises `OSError` when it cannot be done here.
+    """
+    number = _CLONE_NUMBER.get(os.uname().machine)
+    if number is None:
+        raise OSError("no number of clone for this architecture")
+    pid = c_call("syscall", number, _CLONE_PARENT | _SIGCHLD, None, None, None, None)
+    if pid < 0:
+        raise OSError("clone was refused")
+    return pid
 
 
 def address_of(data: bytes) -> int:
