@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Literal
 
 import msgspec
@@ -20,6 +21,9 @@ TREE_CHARS = 100_000
 TREE_BYTES = 250 * 1024
 MAX_ENTRIES = 200
 ENTRIES_CHARS = 100_000
+BLOCK_CHARS = 4096
+LEAD_CHARS = 300
+"""Of a long text, what is shown before the block in which it begins to differ."""
 TIMEOUT_S = 10.0
 
 
@@ -44,6 +48,13 @@ class Difference(msgspec.Struct, frozen=True):
     cut: bool = False
 
 
+class _LongText(msgspec.Struct, frozen=True):
+    """Of a tree, what a value that is a long text has besides: hashes of its blocks."""
+
+    blocks: list[str] = []
+
+
+_long_text = msgspec.json.Decoder(_LongText)
 _decoder = msgspec.json.Decoder(Difference)
 
 
@@ -56,19 +67,34 @@ def difference(state: StepState, name: str, *, actor: Actor) -> Difference:
     if state.snapshot is None or state.before is None or not row.has_diff:
         raise BadRequest(f"{name[:100]!r} did not change in step {state.step.number}: there is nothing to compare.")
     assert actor.user is not None
-    code = program(_rlmweb_plain, TREE_CHARS, variable=name)
-    with slots.taken(actor.user.pk):
-        with open_scratch(state.before) as box:
-            before = answer_of(box, code, TREE_BYTES)
-        with open_scratch(state.snapshot) as box:
-            after = answer_of(box, code, TREE_BYTES)
-            trees = program(_rlmweb_difference, before.decode(), after.decode(), MAX_ENTRIES, ENTRIES_CHARS)
-            found = answer_of(box, trees, TREE_BYTES)
+    with slots.taken(actor.user.pk), open_scratch(state.before) as earlier, open_scratch(state.snapshot) as now:
+        start, (before, after) = 0, _trees(name, 0, earlier, now)
+        far = _first_difference(before, after)
+        if far > TREE_CHARS // 4:
+            start, (before, after) = far, _trees(name, far, earlier, now)
+        path = f"[{start}:]" if start else ""
+        compare = program(_rlmweb_difference, before.decode(), after.decode(), path, MAX_ENTRIES, ENTRIES_CHARS)
+        found = answer_of(now, compare, TREE_BYTES)
     audit_look("variable.compare", state, actor, {"name": name[:200]})
     try:
         return _decoder.decode(found)
     except (msgspec.DecodeError, RecursionError) as error:
         raise AnswerUnreadable(f"The comparison came back broken from the sandbox: {error}") from error
+
+
+def _trees(name: str, start: int, *boxes: ScratchBox) -> list[bytes]:
+    code = program(_rlmweb_plain, TREE_CHARS, start, variable=name)
+    return [answer_of(box, code, TREE_BYTES) for box in boxes]
+
+
+def _first_difference(before: bytes, after: bytes) -> int:
+    """About where two long texts begin to differ, in characters; 0 when they are not both long texts."""
+    try:
+        old, new = (_long_text.decode(tree).blocks for tree in (before, after))
+    except (msgspec.DecodeError, RecursionError):
+        return 0
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False)))
+    return max(0, same * BLOCK_CHARS - LEAD_CHARS)
 
 
 def answer_of(box: ScratchBox, code: str, max_bytes: int, timeout_s: float = TIMEOUT_S) -> bytes:

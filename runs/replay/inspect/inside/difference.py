@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def _rlmweb_difference(before: str, after: str, max_entries: int, max_chars: int) -> None:
+def _rlmweb_difference(before: str, after: str, path: str, max_entries: int, max_chars: int) -> None:
     """Print what differs as one line of ASCII JSON: `{"entries": [...], "cut": bool}`.
 
     An entry is `{"path", "what", "before", "after"}`, or `{"path", "what": "text", "lines"}` with the lines of a
@@ -16,7 +16,7 @@ def _rlmweb_difference(before: str, after: str, max_entries: int, max_chars: int
     from builtins import dict, enumerate, len, list, max, min, range, repr, set, str
     from difflib import SequenceMatcher, unified_diff
 
-    shown_chars, most_lines, most_members, context_chars = 300, 2000, 1000, 60
+    shown_chars, most_lines, most_members, context_chars = 300, 5000, 1000, 60
     entries: Any = []
     left = [max_chars]
 
@@ -62,17 +62,27 @@ def _rlmweb_difference(before: str, after: str, max_entries: int, max_chars: int
         if a["v"] == b["v"] and a.get("tail") == b.get("tail"):
             add(path, "more", before=str(a["n"]) + " characters", after=str(b["n"]) + " characters")
             return
-        for old, new in ((a["v"], b["v"]), (a.get("tail", ""), b.get("tail", ""))):
-            if old != new:
-                lines(path, old, new)
-        if a["n"] != b["n"] and ("tail" in a or "tail" in b):
+        was_cut = "tail" in a or "tail" in b
+        if a["v"] != b["v"]:
+            lines(path, a["v"], b["v"], was_cut, False)
+        if a.get("tail", "") != b.get("tail", ""):
+            lines(path, a.get("tail", ""), b.get("tail", ""), False, True)
+        if a["n"] != b["n"] and was_cut:
             add(path, "length", before=str(a["n"]), after=str(b["n"]))
 
-    def lines(path: str, old: str, new: str) -> None:
+    def lines(path: str, old: str, new: str, goes_on: bool, went_before: bool) -> None:
+        """`goes_on`, `went_before`: a part of a longer text, so what has no partner at that end may have one outside."""
         a, b = old.split("\n"), new.split("\n")
         if len(a) == len(b) == 1 or len(a) > most_lines or len(b) > most_lines:
             start = same_start(old, new)
             add(path, "changed", before=around(old, start), after=around(new, start))
+            return
+        common = SequenceMatcher(None, a, b).get_matching_blocks()[:-1]
+        if common and goes_on:
+            a, b = a[: common[-1].a + common[-1].size], b[: common[-1].b + common[-1].size]
+        if common and went_before:
+            a, b = a[common[0].a :], b[common[0].b :]
+        if a == b:
             return
         found = []
         for line in list(unified_diff(a, b, "before", "after", lineterm="", n=2))[2:]:
@@ -152,7 +162,7 @@ def _rlmweb_difference(before: str, after: str, max_entries: int, max_chars: int
             return
         ways[a["k"]](path, a, b)
 
-    compare("", json.loads(before), json.loads(after))
+    compare(path, json.loads(before), json.loads(after))
     data = json.dumps({"entries": entries, "cut": full()}).encode() + b"\n"
     while data:
         data = data[os.write(1, data) :]

@@ -5,22 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 
-def _rlmweb_plain(value: Any, max_chars: int) -> None:
-    """Print `value` as one line of ASCII JSON of about `max_chars`.
+def _rlmweb_plain(value: Any, max_chars: int, start: int) -> None:
+    """Print `value` as one line of ASCII JSON of about `max_chars`; of a text, what begins at `start`.
 
     A node is `{"t": type, "k": kind, "v": ..., "n": length}`. kinds: `text` (`v`: its head; `tail` and the `sha256` of
     the whole when it was cut), `items` (pairs of a key's repr and a node: mappings, attributes), `list` (nodes), `set`
-    (reprs), `leaf` (a repr). `n` larger than what stands in `v` says that the rest was cut.
+    (reprs), `leaf` (a repr). `n` larger than what stands in `v` says that the rest was cut. A value that is a long text
+    has `blocks` besides: a short hash for each 4,096 characters, to find where two of them begin to differ.
     """
     import hashlib
     import json
     import os
     from builtins import BaseException, bytearray, bytes, callable, dict, frozenset, getattr, id, isinstance, iter, len
-    from builtins import list, map, memoryview, min, repr, set, sorted, str, sum, tuple, type
+    from builtins import list, map, memoryview, min, range, repr, set, sorted, str, sum, tuple, type
     from collections import deque
     from itertools import islice
 
     head_chars, tail_chars, leaf_chars, deepest, most_cells = max_chars // 8, max_chars // 16, 400, 40, 20_000
+    block_chars, most_blocks = 4096, 2500
     left = [max_chars]
     around = set()
 
@@ -35,12 +37,19 @@ def _rlmweb_plain(value: Any, max_chars: int) -> None:
         left[0] -= len(text) + 40
         return {"t": kind, "k": "leaf", "v": text, "n": 0}
 
-    def text_of(kind: str, text: str) -> Any:
+    def hashed(text: str) -> str:
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def text_of(kind: str, text: str, depth: int) -> Any:
+        most = head_chars if depth else max_chars // 2
         node = {"t": kind, "k": "text", "v": text, "n": len(text)}
-        if len(text) > head_chars:
-            node["sha256"] = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-            node["v"], node["tail"] = text[: head_chars - tail_chars], text[-tail_chars:]
-        left[0] -= min(len(text), head_chars) + 40
+        if len(text) > most:
+            node["sha256"] = hashed(text)
+            node["v"], node["tail"] = text[start : start + most - tail_chars], text[-tail_chars:]
+            if depth == 0:
+                ends = range(0, min(len(text), block_chars * most_blocks), block_chars)
+                node["blocks"] = [hashed(text[at : at + block_chars])[:8] for at in ends]
+        left[0] -= min(len(text), most) + 40
         return node
 
     def items_of(kind: str, mapping: Any, depth: int) -> Any:
@@ -93,9 +102,9 @@ def _rlmweb_plain(value: Any, max_chars: int) -> None:
     def walk(each: Any, depth: int) -> Any:
         kind = str(type(each).__name__)[:200]
         if isinstance(each, str):
-            return text_of(kind, str.__str__(each))
+            return text_of(kind, str.__str__(each), depth)
         if isinstance(each, (bytes, bytearray, memoryview)):
-            return text_of(kind, bytes(each).decode("latin-1"))
+            return text_of(kind, bytes(each).decode("latin-1"), depth)
         if depth >= deepest or id(each) in around:
             return leaf(kind, "<holds itself, or is nested too deeply>")
         around.add(id(each))

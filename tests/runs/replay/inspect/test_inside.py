@@ -30,13 +30,15 @@ def run(code: str, before: str = "", home: Path | None = None) -> Any:
     return json.loads(done.stdout)
 
 
-def plain(made: str, max_chars: int = 100_000) -> Any:
-    return run(program(_rlmweb_plain, max_chars, variable="value"), f"value = {made}" if "\n" not in made else made)
+def plain(made: str, max_chars: int = 100_000, start: int = 0) -> Any:
+    return run(
+        program(_rlmweb_plain, max_chars, start, variable="value"), f"value = {made}" if "\n" not in made else made
+    )
 
 
-def difference(before: str, after: str, max_chars: int = 100_000) -> list[dict[str, Any]]:
-    trees = [json.dumps(plain(made, max_chars)) for made in (before, after)]
-    found = run(program(_rlmweb_difference, *trees, 100, 50_000))
+def difference(before: str, after: str, max_chars: int = 100_000, start: int = 0) -> list[dict[str, Any]]:
+    trees = [json.dumps(plain(made, max_chars, start)) for made in (before, after)]
+    found = run(program(_rlmweb_difference, *trees, "", 100, 50_000))
     entries: list[dict[str, Any]] = found["entries"]
     return entries
 
@@ -77,6 +79,15 @@ def test_a_text_of_several_lines_differs_by_line() -> None:
     entry = difference("'one\\ntwo\\nthree'", "'one\\n2\\nthree'")[0]
     assert entry["what"] == "text"
     assert entry["lines"] == ["@@ -1,3 +1,3 @@", " one", "-two", "+2", " three"]
+
+
+def test_a_part_of_a_long_text_says_nothing_of_what_is_outside_it() -> None:
+    made = "''.join(f'line {{n}}\\n' + ('more\\n' if n == {} else '') for n in range(20_000))"
+    entries = difference(made.format(15_000), made.format(-1), 20_000, start=150_000)
+    assert [entry["what"] for entry in entries] == ["text", "length"]
+    assert [line for line in entries[0]["lines"] if line[0] in "+-"] == ["-more"]
+    tree = plain(made.format(15_000), 20_000)
+    assert len(tree["blocks"]) == -(-tree["n"] // 4096)
 
 
 def test_objects_of_the_session_differ_by_attribute() -> None:
