@@ -7,7 +7,7 @@ import time
 
 from sandboxes.runner.checks import Rejected, required_text
 from sandboxes.runner.forkline import ForkLine
-from sandboxes.runner.taken import Taken
+from sandboxes.runner.taken import Taken, memory_of
 from sandboxes.runner.wire import clip
 from sandboxes.runner.workspace import discard_aside
 from sandboxes.runner.writing import COPY_ENDED, Writing
@@ -28,7 +28,9 @@ TAKE_S = 15.0
 MAX_PARKED = 100
 KEPT_SNAPSHOTS = 256
 """Snapshots whose results can be asked for again."""
-LEAST_COPIES_BYTES = 512 * 1024 * 1024
+MEASURE_EVERY, MEASURED_AT_ONCE = 2, 3
+"""Looking at a gigabyte takes some milliseconds."""
+UNLIMITED_COPIES_BYTES = 512 * 1024 * 1024
 """What parked copies may take where no memory limit is set."""
 
 
@@ -36,13 +38,13 @@ class Snapshots:
     def __init__(self, options: Options, log: FrameLog, spool: Spool, watcher: Watcher) -> None:
         self._workspace = options.workspace
         self._has_relay = options.relay == 1
-        self._max_bytes = options.memory_mb * 1024 * 1024 // 4 or LEAST_COPIES_BYTES
+        self._max_bytes = options.memory_mb * 1024 * 1024 // 4 or UNLIMITED_COPIES_BYTES
         self._log = log
         self._watcher = watcher
         self._all: dict[str, Taken] = {}
         self._coming: list[Taken] = []
         """Those whose copies have been asked for and do not park yet."""
-        self._count = 0
+        self._count = self._turn = self._repl_pid = 0
         self._generation = 0
         self._writing = Writing(options, log, spool, watcher, self._written)
 
@@ -75,6 +77,7 @@ class Snapshots:
         base = self._writing.base
         if base and base.generation == self._generation:
             message["base"] = base.id
+        self._repl_pid = child.pid
         child.send(message, [line.other_end()])
         line.let_go()
         self._forget()
@@ -195,22 +198,29 @@ class Snapshots:
             self._tell_relay()
 
     def _limit_copies(self, newest: Taken) -> None:
-        """Let the oldest go while there are too many, or they take too much memory. One copy is measured each time: the
-        one that was not for the longest time."""
+        """Let the oldest go while there are too many, or they take too much memory. A few are measured by turns; should
+        memory run out all the same, the kernel takes copies first."""
         parked = [snapshot for snapshot in self._all.values() if snapshot.line]
-        parked[newest.number % len(parked)].measure()
-        newest.measure()
-        total_bytes, count, over = sum(snapshot.pss_bytes for snapshot in parked), len(parked), []
+        if newest.number % MEASURE_EVERY == 0:
+            self._measure(parked)
+        total_bytes, count, over = sum(snapshot.own_bytes for snapshot in parked), len(parked), []
         for snapshot in parked:
             if count <= MAX_PARKED and total_bytes <= self._max_bytes:
                 break
             if not snapshot.pending and snapshot is not newest:
                 over.append(snapshot)
                 count -= 1
-                total_bytes -= snapshot.pss_bytes
+                total_bytes -= snapshot.own_bytes
         self._no_longer_live(over)
         for snapshot in over:
             self._drop_copy(snapshot)
+
+    def _measure(self, parked: list[Taken]) -> None:
+        resident, proportional = memory_of(self._repl_pid)
+        with_repl_bytes = (resident - proportional) // len(parked)
+        for _ in range(min(MEASURED_AT_ONCE, len(parked))):
+            self._turn = (self._turn + 1) % len(parked)
+            parked[self._turn].measure(with_repl_bytes)
 
     def _tell_relay(self) -> None:
         """How many copies there are: processes that are ours and not the code's."""

@@ -31,8 +31,8 @@ class Taken:
         self.exclude: dict[str, list[str]] = {}
         """Variables that ended a writer: name to [id of this snapshot, reason]."""
         self.parts = 0
-        self.pss_bytes = 0
-        """Memory of the copy when it was last looked at."""
+        self.own_bytes = 0
+        """Memory that would be free without the copy, when it was last looked at."""
 
     @property
     def pending(self) -> bool:
@@ -52,22 +52,23 @@ class Taken:
         """For copies of files, relative to the workspace."""
         return f".rlm/keep/{self.number}"
 
-    def measure(self) -> int:
-        """Look at the copy's memory, shared pages divided among those who share them (PSS)."""
+    def measure(self, with_repl_bytes: int) -> None:
+        """Look at the copy's memory. `with_repl_bytes`: its share of what the REPL holds as well."""
         if self.line and self.line.pid:
-            self.pss_bytes = _pss_bytes(self.line.pid)
-        return self.pss_bytes
+            self.own_bytes = max(0, memory_of(self.line.pid)[1] - with_repl_bytes)
 
 
-def _pss_bytes(pid: int) -> int:
+def memory_of(pid: int) -> tuple[int, int]:
+    """(resident bytes, the same with shared pages divided among those who share them) of a process."""
+    sizes = {}
     try:
         with open(f"/proc/{pid}/smaps_rollup", "rb") as stream:
             for line in stream:
-                if line.startswith(b"Pss:"):
-                    return int(line.split()[1]) * 1024
+                if line.startswith((b"Rss:", b"Pss:")):
+                    sizes[line[:3]] = int(line.split()[1]) * 1024
     except OSError:
         pass  # ended, or no /proc in this sandbox: then the number of copies alone is limited
-    return 0
+    return sizes.get(b"Rss", 0), sizes.get(b"Pss", 0)
 
 
 class Base:

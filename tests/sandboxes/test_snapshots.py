@@ -410,3 +410,16 @@ def test_an_end_of_everything_in_the_middle_is_told(victim: str) -> None:
             side.evaluate("s1", "len(x)")
         if victim == "supervisor":
             wait_for(lambda: own.processes() == [])
+
+
+def test_copies_that_take_too_much_memory_go_oldest_first(open_sandbox: OpenSandbox, provider: object) -> None:
+    linked = open_sandbox(tier="bubblewrap", memory_mb=256)
+    for number in range(14):
+        linked.run(f"x = bytes([{number + 1}]) * 20_000_000")
+        assert linked.snapshot(f"s{number}", durable=False).live
+    dropped = [id for frame in linked.frames if isinstance(frame, LiveDropped) for id in frame.ids]
+    assert dropped == [f"s{number}" for number in range(len(dropped))]
+    assert 4 <= len(dropped) <= 13
+    side = SideLink(linked.sandbox)
+    assert side.evaluate("s13", "x[0]").status == "ok"
+    side.close()
