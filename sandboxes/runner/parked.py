@@ -14,7 +14,7 @@ import sys
 
 from sandboxes.runner.queries import Control
 from sandboxes.runner.scratch import evaluate
-from sandboxes.runner.syscalls import fork_sibling
+from sandboxes.runner.syscalls import fork_sibling, fork_without_hooks
 from sandboxes.runner.workspace import discard_aside, look, set_aside
 from sandboxes.runner.writer import write
 
@@ -193,7 +193,7 @@ def park(repl: Repl, line: int, listing: Listing, private: _PrivateState, messag
             request = control.next_message()
             descriptors = control.take(int(request["fds"]))
             try:
-                child = os.fork()
+                child = fork_without_hooks()
             except OSError:
                 child = -1  # the supervisor sees the end of its line
             if child == 0:

@@ -48,6 +48,17 @@ def fork_sibling() -> int:
     return pid
 
 
+def fork_without_hooks() -> int:
+    """`fork(2)` as the C library does it, without what code asked Python to do around forks. Only without other threads.
+
+    Raises `OSError`.
+    """
+    pid = c_call("fork")
+    if pid < 0:
+        raise OSError("the process could not be copied")
+    return pid
+
+
 def address_of(data: bytes) -> int:
     """Where the contents of `data` begin in memory. CPython keeps them, and a final NUL, at the end of the object."""
     return id(data) + bytes.__basicsize__ - 1
