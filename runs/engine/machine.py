@@ -42,7 +42,17 @@ from runs.engine.profile import Parsed, profile_named
 from runs.engine.prompts import FINAL_REQUEST
 from runs.engine.state import CellRecord, NodeState, NodeTask, StepState
 from runs.engine.subcalls import SubCalls
-from runs.events.types import Compaction, ErrorInfo, LimitHit, Log, MessageInfo, StepFinished, StepStarted
+from runs.events.types import (
+    Compaction,
+    ErrorInfo,
+    LimitHit,
+    LmFinished,
+    LmStarted,
+    Log,
+    MessageInfo,
+    StepFinished,
+    StepStarted,
+)
 from sandboxes.frames import Finished, Output, SubCall
 
 NODE_LIMITS = frozenset({"max_steps_per_node", "max_consecutive_errors"})
@@ -84,6 +94,8 @@ class StepMachine:
                 return self._begin()
             case "compaction":
                 return [self._ask_compaction()]
+            case "turn" if self.step.given is not None:
+                return self._turn_replied(self.step.given)
             case "turn":
                 return [self._ask_turn(self._conversation)]
             case "final":
@@ -187,7 +199,19 @@ class StepMachine:
         self.node.shown = len(prompt)
         self.step.phase = "turn"
         started = StepStarted(node=self.node_number, step=self.number, messages=messages)
-        return [Emit(started), AppendMessages(tuple(new)), self._ask_turn(prompt)]
+        opened: list[Command] = [Emit(started), AppendMessages(tuple(new))]
+        if self.step.given is not None:
+            return [*opened, *self._take_given(self.step.given)]
+        return [*opened, self._ask_turn(prompt)]
+
+    def _take_given(self, reply: str) -> list[Command]:
+        """A fork's reply stands for the model's: it is shown as such, and costs nothing."""
+        call, step = self.step.given_call, self.number
+        asked = LmStarted(node=self.node_number, step=step, call=call, kind="turn", model="given by the fork")
+        replied = LmFinished(
+            node=self.node_number, call=call, reply=reply, finish_reason="given", cost_micro_usd=0, cost_source="given"
+        )
+        return [Emit(asked), Emit(replied), *self._turn_replied(reply)]
 
     def _ask_turn(self, prompt: Sequence[ChatMessage]) -> Ask:
         hints = self._profile.ask(self.task, self.node, self.node.turns)

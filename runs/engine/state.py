@@ -107,6 +107,10 @@ class StepState(msgspec.Struct, kw_only=True):
     cells: list[CellRecord] = []
     cell: int = 0
     """Number of the running cell, from 1; 0 before the first."""
+    given: str | None = None
+    """A reply that a fork gives instead of the model's."""
+    given_call: int = 0
+    """The number under which the given reply is on record."""
     end: EndNode | None = None
     """How the node ends, while that waits for its last snapshot; in phase `done` only."""
 

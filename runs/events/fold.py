@@ -21,6 +21,7 @@ from runs.events.tree import (
     Cell,
     Chunk,
     CompactionInfo,
+    ForkInfo,
     LimitInfo,
     Node,
     Note,
@@ -30,6 +31,7 @@ from runs.events.tree import (
     Step,
     SubCall,
     Tree,
+    Usage,
 )
 
 
@@ -124,6 +126,26 @@ def _session_started(tree: Tree, event: types.SessionStarted) -> None:
     tree.status, tree.started_at = "running", tree.at
     tree.title, tree.question, tree.context = event.title, event.question, event.context
     tree.config, tree.labels = event.config, event.labels
+
+
+def _session_forked(tree: Tree, event: types.SessionForked) -> None:
+    """The past was another session's: what was used until here does not count as used by this one."""
+    inherited, tree.used = tree.used, Usage()
+    for node in tree.nodes.values():
+        node.own, node.subtree = Usage(), Usage()
+        if node.status == "running":
+            # It goes on here.
+            _count(tree, node, "nodes", 1)
+    tree.forked = ForkInfo(
+        tree.seq,
+        event.from_session,
+        event.from_title,
+        event.from_node,
+        event.from_step,
+        event.snapshot,
+        event.differences,
+        inherited,
+    )
 
 
 def _stop_requested(tree: Tree, event: types.SessionStopRequested) -> None:
@@ -363,6 +385,7 @@ def _gap(tree: Tree, event: types.Gap) -> None:
 
 
 _CASES: dict[type[types.Event], Callable[[Tree, Any], None]] = {
+    types.SessionForked: _session_forked,
     types.SessionStarted: _session_started,
     types.SessionStopRequested: _stop_requested,
     types.SessionFinished: _session_finished,

@@ -234,6 +234,20 @@ class Note:
 
 
 @dataclass(slots=True)
+class ForkInfo:
+    """What was before `seq` was done, and paid for, by the session this one was forked from."""
+
+    seq: int
+    from_session: str
+    from_title: str
+    from_node: int
+    from_step: int
+    snapshot: str
+    differences: list[dict[str, str]]
+    inherited: Usage
+
+
+@dataclass(slots=True)
 class Tree:
     """A session at `seq`. `roots` are the root node and nodes whose parent is not in the log."""
 
@@ -252,6 +266,7 @@ class Tree:
     started_at: int | None = None
     finished_at: int | None = None
     used: Usage = field(default_factory=Usage)
+    forked: ForkInfo | None = None
     limits_hit: list[LimitInfo] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     notes_omitted: int = 0

@@ -38,6 +38,8 @@ class Step(models.Model):
     worker = models.CharField(max_length=128, blank=True)
     state = models.JSONField(default=dict)
     """What the engine has done of this step (`runs.engine.state.StepState`) as plain data."""
+    node_state = models.JSONField(default=dict, db_default={})
+    """The engine's state of the node at the end of this step (`NodeState`): what a fork goes on from."""
     inherited = models.BooleanField(default=False, db_default=False)
     """Done by the session that this one was forked from."""
     error_type = models.CharField(max_length=64, blank=True)

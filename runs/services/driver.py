@@ -242,7 +242,7 @@ class StepDriver:
             if isinstance(plan.end, NextStep):
                 return self._next_step(changes)
             self.machine.step.end = None
-            rows.finish_step(self.step.pk, plan.end.status, to_plain(self.machine.step))
+            rows.finish_step(self.step.pk, plan.end.status, to_plain(self.machine.step), to_plain(self.machine.node))
             end_node(changes, self.run.node, plan.end)
             return Outcome()
         self._save_progress()
@@ -300,7 +300,7 @@ class StepDriver:
 
     def _next_step(self, changes: SessionTransaction) -> Outcome:
         """Create the next step: begun by this worker while its turn lasts, else for whoever comes first."""
-        rows.finish_step(self.step.pk, "finished", to_plain(self.machine.step))
+        rows.finish_step(self.step.pk, "finished", to_plain(self.machine.step), to_plain(self.machine.node))
         if time.monotonic() >= self.turn_ends:
             step = Step.objects.create(session=self.run.session, node=self.run.node, number=self.step.number + 1)
             send_on_commit(EXECUTE_STEP, [[str(step.uuid)]])

@@ -55,12 +55,12 @@ def save_node(node: Node, state: dict[str, object], runner_seq: int) -> None:
         )
 
 
-def finish_step(step_pk: int, status: str, state: dict[str, object]) -> None:
+def finish_step(step_pk: int, status: str, state: dict[str, object], node_state: dict[str, object]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE runs_step SET status = %s, state = %s, lease_token = NULL, lease_expires_at = NULL,"
-            " finished_at = now() WHERE id = %s",
-            [status, json.dumps(state), step_pk],
+            "UPDATE runs_step SET status = %s, state = %s, node_state = %s, lease_token = NULL,"
+            " lease_expires_at = NULL, finished_at = now() WHERE id = %s",
+            [status, json.dumps(state), json.dumps(node_state), step_pk],
         )
 
 

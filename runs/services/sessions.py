@@ -38,7 +38,7 @@ def start_session(
         root = Node.objects.create(session=session, number=0, depth=0)
         step = Step.objects.create(session=session, node=root, number=1)
         changes = SessionTransaction(session, meter, blob_store())
-        changes.emit(_started_event(session, context, config))
+        changes.emit(started_event(session, context, config))
         changes.emit(NodeStarted(node=0, parent=None, depth=0, prompt=question, model=config.root.model))
         changes.flush()
         audit(
@@ -79,7 +79,7 @@ def stop_session(session: Session, *, actor: Actor, node: int = 0) -> bool:
     return True
 
 
-def _started_event(session: Session, context: Context, config: SessionConfig) -> SessionStarted:
+def started_event(session: Session, context: Context, config: SessionConfig) -> SessionStarted:
     shown = {
         "root_model": config.root.model,
         "root_api": config.root.api,

@@ -21,7 +21,9 @@ from runs.events.types import (
     NodeSandbox,
     NodeStarted,
     SessionFinished,
+    SessionForked,
     SessionStopRequested,
+    SnapshotFailed,
     SnapshotTaken,
     StepFinished,
     StepResumed,
@@ -138,6 +140,36 @@ def limited() -> Trajectory:
     error = ErrorInfo("LimitReached", "max_cost_usd: 0.0011 used, 0.001 allowed")
     log.add(StepFinished(node=root, step=1, status="limited", error=error))
     log.finish("limited", "about a third", partial=True, error=error)
+    return log
+
+
+def forked() -> Trajectory:
+    """A fork: two steps that another session did, then its own, and a step whose state could not be saved."""
+    log = Trajectory()
+    root = log.begin("Which line is the longest?")
+    for number in (1, 2):
+        log.step(root, number, f"```repl\nx = {number}\n```", cost=500)
+        log.cell(root, number, 1, f"x = {number}", variables=[VariableInfo("x", "int", "", str(number))])
+        taken = SnapshotTaken(
+            node=root, step=number, snapshot=f"n-{number}", holds=["variables"], size_bytes=64, changed=["x"]
+        )
+        log.add(StepFinished(node=root, step=number, status="finished"))
+        log.add(taken)
+    difference = {"what": "question", "before": "Which line is the shortest?", "after": "Which line is the longest?"}
+    log.add(
+        SessionForked(
+            from_session="11111111-1111-4111-8111-111111111111",
+            from_title="Which line is the shortest?",
+            from_step=2,
+            snapshot="n-2",
+            differences=[difference],
+        )
+    )
+    log.step(root, 3, "```repl\nimport threading\ny = x\n```", cost=300)
+    log.cell(root, 3, 1, "y = x", variables=[VariableInfo("x", "int", "", "2"), VariableInfo("y", "int", "", "2")])
+    log.add(StepFinished(node=root, step=3, status="finished"))
+    log.add(SnapshotFailed(node=root, step=3, reason="the sandbox was lost before it was stored"))
+    log.finish(answer="line 7")
     return log
 
 

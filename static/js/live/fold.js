@@ -12,6 +12,7 @@ import {
   newNode,
   newStep,
   newSubcall,
+  newUsage,
   own,
   ownNode,
 } from "./state.js";
@@ -131,6 +132,21 @@ function sessionStarted(tree, event) {
   tree.context = event.context;
   tree.config = event.config ?? {};
   tree.labels = event.labels ?? [];
+}
+
+/** The past was another session's: what was used until here does not count as used by this one. */
+function sessionForked(tree, event) {
+  const inherited = tree.used;
+  tree.used = newUsage();
+  for (const number of tree.nodes.keys()) {
+    const node = ownNode(tree, number);
+    node.own = newUsage();
+    node.subtree = newUsage();
+  }
+  for (const node of tree.nodes.values()) if (node.status === "running") count(tree, node, "nodes", 1);
+  const { from_session, from_title = "", from_node = 0, from_step = 0, snapshot = "", differences = [] } = event;
+  const place = { from_session, from_title, from_node, from_step, snapshot, differences };
+  tree.forked = { seq: tree.seq, ...place, inherited };
 }
 
 function stopRequested(tree, event) {
@@ -401,6 +417,7 @@ function gap(tree, event) {
 
 const CASES = {
   "session.started": sessionStarted,
+  "session.forked": sessionForked,
   "session.stop_requested": stopRequested,
   "session.finished": sessionFinished,
   "node.started": nodeStarted,

@@ -29,6 +29,7 @@ export function newTree() {
     started_at: null,
     finished_at: null,
     used: newUsage(),
+    forked: null,
     limits_hit: [],
     notes: [],
     notes_omitted: 0,

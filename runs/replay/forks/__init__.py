@@ -1,0 +1,5 @@
+"""Forks: new sessions that go on from a step of another, with something changed."""
+
+from runs.replay.forks.starting import CannotFork, fork_session
+
+__all__ = ["CannotFork", "fork_session"]

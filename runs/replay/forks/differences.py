@@ -1,0 +1,47 @@
+"""What a fork changes, for people: before and after of each thing, shortened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runs.replay.changes import Changes
+from runs.replay.origin import Difference
+
+SHOWN_CHARS = 300
+
+
+def differences_of(changes: Changes, source: dict[str, Any], texts: dict[str, str]) -> list[Difference]:
+    """`source` is the configuration of the source as plain data, `texts` what the changed texts were before."""
+    found = []
+    for what in ("reply", "question", "system_prompt"):
+        value = getattr(changes, what)
+        if value is not None and value != texts.get(what, ""):
+            found.append(Difference(what.replace("_", " "), _short(texts.get(what, "")), _short(value)))
+    for position, content in sorted(changes.messages.items()):
+        before = texts.get(f"message {position}", "")
+        if content != before:
+            found.append(Difference(f"message {position + 1}", _short(before), _short(content)))
+    found += [Difference(f"variable {each.name}", "", _short(each.expression)) for each in changes.variables]
+    if changes.config is not None:
+        found += _config_differences("", source, changes.config)
+    return found
+
+
+def _config_differences(prefix: str, before: Any, after: Any) -> list[Difference]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        return [
+            difference
+            for name in sorted({*before, *after})
+            for difference in _config_differences(
+                f"{prefix}.{name}" if prefix else name, before.get(name), after.get(name)
+            )
+        ]
+    return [] if before == after else [Difference(prefix, _short(_shown(before)), _short(_shown(after)))]
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"
