@@ -16,7 +16,7 @@ from runs.models import Event, LmCall, Node, NodeMessage, Session, Step
 from runs.replay.changes import Changes, VariableChange
 from runs.replay.forks import CannotFork, fork_session
 from runs.replay.origin import origin_of
-from runs.services.snapshots.reading import SnapshotExpired, SnapshotMissing, snapshot_of, snapshots_of
+from runs.services.snapshots.reading import SnapshotExpired, SnapshotMissing, require_snapshot, snapshots_of
 from runs.services.snapshots.scratch import open_scratch
 from sandboxes.models import Snapshot
 from tests.runs.services.inline import run_to_end
@@ -36,7 +36,7 @@ def test_a_fork_without_changes_goes_on_to_the_same_end() -> None:
     session = run_to_end(fork(source, 2))
     assert session.status == "finished", session.error_message
     assert session.answer == source.answer
-    with open_scratch(snapshot_of(session, 0, 3)) as box:
+    with open_scratch(require_snapshot(session, 0, 3)) as box:
         assert box.evaluate("x").value == "[1, 2, 3, 4]"
     origin = origin_of(session.origin)
     assert origin is not None
@@ -154,7 +154,7 @@ def test_forks_of_one_snapshot_at_once_do_not_disturb_each_other_or_the_parent()
     for n, session in enumerate(sessions, start=100):
         session.refresh_from_db()
         assert session.answer == repr(([0, n], str(n)))
-    with open_scratch(snapshot_of(source, 0, 2)) as box:
+    with open_scratch(require_snapshot(source, 0, 2)) as box:
         assert box.evaluate("x, open('f.txt').read()").value == "([0, 1], 'parent')"
 
 
