@@ -25,7 +25,7 @@ from runs.engine.io import (
 from runs.events.types import CellOutput, Event, Log, NodeSandbox
 from runs.services.noderun import NodeRun
 from runs.services.rebuild import RebuildDiverged, rebuild, rebuild_rest
-from runs.services.snapshots.reading import SnapshotError
+from runs.services.snapshots.reading import SnapshotCorrupt, SnapshotError
 from runs.services.snapshots.restoring import BASE_CELL, base_of, restore
 from runs.services.snapshots.supplying import lacking, supply
 from runs.text import scrub
@@ -53,6 +53,8 @@ GRACE_S = 5.0
 """The runner keeps the cell's time; the host's clock is the second line and waits this much longer."""
 KILL_GRACE_S = 10.0
 """After the host's interrupt: a runner that does not end the cell by then is not in control of it any more."""
+MAX_LOSSES = 3
+"""Sandboxes that may be lost one after the other while a state is brought back."""
 MOST_VARIABLES = 200
 MOST_PART_CHARS = 20_000
 """Bounds for what a runner that code took over may claim of a cell's variables and error."""
@@ -118,6 +120,8 @@ class StepCells:
         try:
             if self._box.link is None:
                 self._attach()
+            if not self.running:
+                return  # it has ended, or runs again in another sandbox
             assert self._box.link is not None
             self._box.link.execute(name, command.code, command.timeout_s)
         except NotFound as error:
@@ -198,12 +202,26 @@ class StepCells:
 
     def _bring_back(self) -> int:
         """Returns how many cells of this step ran again."""
-        try:
-            return self._bring_back_by(rebuild)
-        except (SnapshotError, RebuildDiverged) as error:
-            self._log(f"the exact state could not be brought back: {error}")
+        rebuilding = rebuild
+        losses = 0
+        while True:
+            try:
+                return self._bring_back_by(rebuilding)
+            except NotFound as error:
+                losses += 1
+                if losses >= MAX_LOSSES:
+                    raise
+                self._log(f"the sandbox was lost while it was rebuilt: {error}")
+            except RebuildDiverged as error:
+                if rebuilding is rebuild_rest:
+                    raise
+                rebuilding = rebuild_rest
+                self._log(f"the exact state could not be brought back: {error}")
+            except SnapshotError as error:
+                if not self._box.distrust():
+                    raise
+                self._log(str(error), "error")
             self._box.lose()
-            return self._bring_back_by(rebuild_rest)
 
     def _bring_back_by(self, rebuilding: Callable[..., int]) -> int:
         self._open_sandbox("rebuilt")
@@ -233,10 +251,11 @@ class StepCells:
     def _attach(self, *, fork: bool = True) -> None:
         state = self._box.attach()
         assert self._box.link is not None
-        if state.need is not None:
-            self._supply(self._box.link, state.need)
-        base = base_of(self._run.node) if fork and self._box.is_first and not _has_run(state) else None
-        if base is not None:
+        base = base_of(self._run.node) if fork and self._box.is_first else None
+        self._box.restored = self._box.restored or base
+        if state.need is not None and not self._supply(self._box.link, state.need):
+            return
+        if base is not None and not _has_run(state):
             self._begin_fork(base)
         self._run.snapshots.take_over(state.snapshots, self._step_number)
         for note in self._box.notes:
@@ -354,10 +373,21 @@ class StepCells:
         if self._running is not None and not self._running.interrupted and self._open_prompts <= 0:
             self._running.deadline = time.monotonic() + self._running.command.timeout_s + GRACE_S
 
-    def _supply(self, link: RunnerLink, need: Need) -> None:
+    def _supply(self, link: RunnerLink, need: Need) -> bool:
+        """Where contents are damaged, the sandbox is rebuilt without that snapshot, and the result is False.
+
+        Raises `SnapshotCorrupt` when the node starts from it.
+        """
         missing = supply(link, need, self._run.node, self._run.store)
-        if missing:
-            self._log(lacking(self._box.restored_from, missing), "error")
+        if not missing:
+            return True
+        reason = lacking(self._box.restored, missing)
+        if not self._box.distrust():
+            raise SnapshotCorrupt(reason)
+        self._log(reason, "error")
+        self._box.terminate()
+        self.replace(reason)
+        return False
 
     def _log(self, message: str, level: str = "warning") -> None:
         self.events.append(

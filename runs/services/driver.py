@@ -89,7 +89,8 @@ class StepDriver:
 
     def drive(self) -> Outcome:
         """Work until the step ends, waits for children, or is lost. Raises `FenceLost`."""
-        leases.hold(self.claim.token, lambda: self.run.signals.put(LeaseLost()))
+        token = self.claim.token
+        leases.hold(token, lambda: self.run.signals.put(LeaseLost(token)))
         try:
             if self._first is None:
                 self.cells.prefetch()
@@ -369,6 +370,8 @@ class StepDriver:
                 self.run.snapshots.take_frame(signal, self.step.number)
             return None
         if isinstance(signal, LeaseLost):
+            if signal.token != self.claim.token:
+                return None
             raise FenceLost("the step was taken over or stopped")
         if isinstance(signal, SandboxError):
             if not isinstance(signal, NotFound):

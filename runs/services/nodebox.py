@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import TypeVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.db import InterfaceError, OperationalError
 
@@ -28,6 +28,7 @@ from sandboxes.contract import Sandbox, SandboxInfo, Spec
 from sandboxes.errors import SandboxError, StreamLost
 from sandboxes.frames import RunnerError, RunnerFrame, SetupDone, State
 from sandboxes.link import RunnerLink
+from sandboxes.models import Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +50,10 @@ class NodeBox:
         """Newest frame that was fed to the engine; it is acknowledged once it is committed."""
         self.notes: list[str] = []
         """What the runner said of the contexts it loaded; for the session's log."""
-        self.restored_from = "the snapshot that the sandbox was restored from"
-        """Names it, where this worker knows which."""
+        self.restored: Snapshot | None = None
+        """What the sandbox was restored from, where this worker did it."""
+        self.distrusted: set[UUID] = set()
+        """Snapshots whose contents are damaged: the sandbox is not restored from them again."""
         self._put = put
         self._delivering = Lock()
         self._creating: Future[tuple[Sandbox, SandboxInfo]] | None = None
@@ -80,6 +83,13 @@ class NodeBox:
     def is_first(self) -> bool:
         """No sandbox of this node was ever lost."""
         return self.node.sandbox_generation == 0
+
+    def distrust(self) -> bool:
+        """A content of what the sandbox was restored from is damaged: do not take that again. False when there is no
+        other way: the node starts from it."""
+        found = [self.restored] if self.restored is not None else Snapshot.objects.filter(node_uuid=self.node.uuid)
+        self.distrusted.update(row.uuid for row in found if row.uuid != self.node.base_snapshot)
+        return self.restored is None or self.restored.uuid in self.distrusted
 
     def prefetch(self) -> None:
         """Start the creation now, so that it happens while the model thinks."""
@@ -119,6 +129,7 @@ class NodeBox:
         if self.node.sandbox_ref:
             sandbox_services.mark_lost(self.node.sandbox_ref)
         self._sandbox = None
+        self.restored = None
         self._opened_at = None
         self._creating = None
         self.node.sandbox_ref = ""

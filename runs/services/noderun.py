@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from queue import SimpleQueue
+from uuid import UUID
 
 from runs.blobs import BlobStore, blob_store
 from runs.engine.io import ChatMessage
@@ -17,8 +19,12 @@ from sandboxes.errors import SandboxError
 from sandboxes.frames import RunnerFrame
 
 
+@dataclass(frozen=True, slots=True)
 class LeaseLost:
-    """Told by the heartbeat: the step is no longer ours."""
+    """Told by the heartbeat: the step that was claimed with this token is no longer ours. It may have ended meanwhile,
+    and the node have gone on here."""
+
+    token: UUID
 
 
 Signal = Wrote | Answered | RunnerFrame | SandboxError | LeaseLost | PartStored

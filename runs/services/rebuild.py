@@ -43,12 +43,14 @@ def rebuild(run: NodeRun, box: NodeBox, *, before_step: int) -> int:
     Begins at the newest snapshot that holds everything. If the cells after that cannot be repeated, `rebuild_rest` is the
     way that is left.
     """
-    return _from(run, box, starting_point(run.node, before_step, complete=True), before_step)
+    return _from(run, box, starting_point(run.node, before_step, complete=True, distrusted=box.distrusted), before_step)
 
 
 def rebuild_rest(run: NodeRun, box: NodeBox, *, before_step: int) -> int:
     """Like `rebuild`, from the newest snapshot, even if it lacks variables: using those raises an error that says so."""
-    return _from(run, box, starting_point(run.node, before_step, complete=False), before_step)
+    return _from(
+        run, box, starting_point(run.node, before_step, complete=False, distrusted=box.distrusted), before_step
+    )
 
 
 def _from(run: NodeRun, box: NodeBox, start: Snapshot | None, before_step: int) -> int:
@@ -100,7 +102,7 @@ class _CellAgain:
                 elif isinstance(frame, Need):
                     missing = supply(link, frame, self._run.node, self._run.store)
                     if missing:
-                        raise SnapshotCorrupt(lacking(self._box.restored_from, missing))
+                        raise SnapshotCorrupt(lacking(self._box.restored, missing))
                 elif isinstance(frame, Finished) and frame.cell == name:
                     return
 

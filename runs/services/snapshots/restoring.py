@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from queue import Empty
 from typing import TypeVar
+from uuid import UUID
 
 from runs.models import Node
 from runs.services.boxsetup import SETUP_TIMEOUT_S
@@ -50,7 +52,9 @@ def base_of(node: Node) -> Snapshot | None:
     return base
 
 
-def starting_point(node: Node, before_step: int, *, complete: bool) -> Snapshot | None:
+def starting_point(
+    node: Node, before_step: int, *, complete: bool, distrusted: Collection[UUID] = ()
+) -> Snapshot | None:
     """The newest snapshot of `node` before `before_step` that can be used; None: there is none, start from nothing.
 
     `complete`: only one that holds every variable. What a snapshot does not hold is made again by running the cells
@@ -63,7 +67,7 @@ def starting_point(node: Node, before_step: int, *, complete: bool) -> Snapshot 
         try:
             manifest = manifest_of(found)
             check_compatible(found, manifest.python)
-            if not (complete and manifest.dropped):
+            if found.uuid not in distrusted and not (complete and manifest.dropped):
                 return found
         except SnapshotError as error:
             logger.warning("not restored: %s", error)
@@ -79,7 +83,7 @@ def restore(run: NodeRun, box: NodeBox, snapshot: Snapshot) -> None:
     text = manifest_text(snapshot)
     manifest = decode_manifest_of(snapshot, text)
     check_compatible(snapshot, manifest.python)
-    box.restored_from = named(snapshot)
+    box.restored = snapshot
     assert box.link is not None
     with box.diverted() as frames:
         if not is_untouched(manifest):
@@ -115,7 +119,7 @@ def _wait(run: NodeRun, box: NodeBox, frames: Frames, kind: type[FrameT]) -> Fra
         if isinstance(frame, Need):
             missing = supply(box.link, frame, run.node, run.store)
             if missing:
-                raise SnapshotCorrupt(lacking(box.restored_from, missing))
+                raise SnapshotCorrupt(lacking(box.restored, missing))
         elif isinstance(frame, SubCall):
             for index in range(len(frame.prompts)):
                 box.link.answer(frame.call, index, error=NO_MODELS)

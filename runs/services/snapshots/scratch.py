@@ -112,7 +112,7 @@ class ScratchBox:
         self._store = blob_store()
         self._talk = BoxTalk(sandbox, self._serve)
         self._count = 0
-        self._restored_from = ""
+        self._restored: Snapshot | None = None
 
     def evaluate(self, code: str, *, timeout_s: float = 5.0, max_output_bytes: int = 256 * 1024) -> Evaluation:
         """Run `code` and return what it printed and the value of its last expression."""
@@ -160,7 +160,7 @@ class ScratchBox:
             raise SnapshotError(f"the sandbox could not be set up: {done.error.type}: {done.error.message}")
 
     def restore(self, snapshot: Snapshot, text: str) -> None:
-        self._restored_from = named(snapshot)
+        self._restored = snapshot
         self._talk.link.restore("restore", text)
         done = self._talk.wait_for(Restored, SETUP_TIMEOUT_S)
         if done.error is not None:
@@ -210,7 +210,7 @@ class ScratchBox:
             return False
         missing = supply(self._talk.link, frame, self._node, self._store)
         if missing:
-            raise SnapshotCorrupt(lacking(self._restored_from, missing))
+            raise SnapshotCorrupt(lacking(self._restored, missing))
         return True
 
 

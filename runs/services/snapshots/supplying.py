@@ -16,8 +16,10 @@ from django.conf import settings
 from runs.blobs import BlobError, BlobStore
 from runs.models import BlobUse, Node
 from runs.services.boxsetup import context_sha256
+from runs.services.snapshots.reading import named
 from sandboxes.frames import BlobEntry, Need
 from sandboxes.link import RunnerLink
+from sandboxes.models import Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +43,10 @@ def supply(link: RunnerLink, need: Need, node: Node, store: BlobStore) -> list[s
     return missing
 
 
-def lacking(snapshot: str, missing: Collection[str]) -> str:
-    """What to say of contents that could not be supplied. `snapshot` names it."""
-    return f"{snapshot}: {len(missing)} of its contents are missing in the store or damaged, {min(missing)} first"
+def lacking(snapshot: Snapshot | None, missing: Collection[str]) -> str:
+    """What to say of contents that could not be supplied. None: nobody knows which snapshot needs them."""
+    name = named(snapshot) if snapshot is not None else "the snapshot that the sandbox was restored from"
+    return f"{name}: {len(missing)} of its contents are missing in the store or damaged, {min(missing)} first"
 
 
 def _allowed(wanted: Collection[str], node: Node) -> set[str]:

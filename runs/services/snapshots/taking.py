@@ -163,12 +163,11 @@ class SnapshotTaker:
         for part in [part for part in self._parts if part.future.done()]:
             self._parts.remove(part)
             self._part_stored(part)
-        for id, wanted in list(self._wanted.items()):
+        ready = [(wanted.done, id) for id, wanted in self._wanted.items() if wanted.done is not None and wanted.asked]
+        for done, id in sorted(ready, key=lambda each: each[0].seq):
             # Contents of earlier snapshots count as well: nothing that came before may be on its way.
-            done = wanted.done
-            if done is not None and wanted.asked and not any(part.seq < done.seq for part in self._parts):
-                del self._wanted[id]
-                self._finish(wanted, done)
+            if not any(part.seq < done.seq for part in self._parts):
+                self._finish(self._wanted.pop(id), done)
 
     def lose(self, reason: str, *, retake: int | None = None) -> bool:
         """The sandbox is gone, and what was not complete with it; True when that includes the snapshot of step `retake`,
