@@ -34,8 +34,10 @@ class SessionPage:
 
 
 def filtered(sessions: QuerySet[Session], by: SessionFilter) -> QuerySet[Session]:
-    """Newest first, with what a row shows."""
-    found = sessions.select_related("meter", "context", "created_by").defer("question").order_by("-pk")
+    """Newest first, with what a row shows. Branches of rollouts are found through their rollout."""
+    found = (
+        sessions.filter(hidden=False).select_related("meter", "context", "created_by").defer("question").order_by("-pk")
+    )
     if by.status:
         found = found.filter(status=by.status)
     for word in by.text[:MAX_SEARCH_CHARS].split():

@@ -33,6 +33,8 @@ MODEL_HOSTS = env.words("RLMWEB_MODEL_HOSTS")
 CONTEXT_PATHS = env.folders("RLMWEB_CONTEXT_PATHS")
 CONTEXT_HOSTS = env.words("RLMWEB_CONTEXT_HOSTS")
 UPLOAD_MAX_BYTES = env.whole_number("RLMWEB_UPLOAD_MAX_BYTES", GIB, least=1024, most=64 * GIB)
+# Branches of one rollout that run at a time.
+ROLLOUT_BRANCHES = env.whole_number("RLMWEB_ROLLOUT_BRANCHES", 4, least=1, most=256)
 LM_FANOUT = env.whole_number("RLMWEB_LM_FANOUT", 32, least=1, most=1024)
 SCRIPT_LEDGER_DIR = env.folder("RLMWEB_SCRIPT_LEDGER_DIR", None)
 LOCAL_SANDBOX_SOCKET = env.folder("RLMWEB_LOCAL_SANDBOX_SOCKET", DATA_DIR / "run" / "sandboxes.sock")
@@ -145,6 +147,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 PERIODIC_JOBS: dict[str, float] = {
     "runs.services.reconciler.reconcile": 2.0,
     "runs.services.reconciler.end_orphans": 30.0,
+    "runs.replay.rollouts.keeping.keep_rollouts": 2.0,
 }
 
 CONTENT_SECURITY_POLICY = {

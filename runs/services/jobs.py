@@ -77,7 +77,7 @@ class JobRun:
 
 
 def job_kind(kind: str) -> Callable[[Callable[[JobRun], None]], Callable[[JobRun], None]]:
-    """Register the function that does jobs of `kind`. Its module is named in `runs.apps`, so that workers know it."""
+    """Register the function that does jobs of `kind`. Its module is imported by `runs.tasks`, so that workers know it."""
 
     def register(function: Callable[[JobRun], None]) -> Callable[[JobRun], None]:
         _kinds[kind] = function

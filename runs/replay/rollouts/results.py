@@ -1,0 +1,96 @@
+"""What came out of a rollout, per step and per branch; as a table for people and for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+from runs.models import Rollout, RolloutBranch, Session
+from runs.replay.rollouts.statistics import RIGHT_FROM, StepOutcome, largest_drop
+
+COLUMNS = ("step", "branch", "status", "score", "right", "answer", "cost_usd", "note", "session")
+
+
+def branches_of(rollout: Rollout) -> list[RolloutBranch]:
+    return list(rollout.branches.select_related("session__meter").order_by("step_number", "index"))
+
+
+def outcomes_of(rollout: Rollout, branches: list[RolloutBranch]) -> list[StepOutcome]:
+    return [_outcome(step, [each for each in branches if each.step_number == step]) for step in rollout.steps]
+
+
+def _outcome(step: int, branches: list[RolloutBranch]) -> StepOutcome:
+    scores = [branch.score for branch in branches if branch.score is not None]
+    over = [branch for branch in branches if branch.scored_at is not None]
+    return StepOutcome(
+        step=step,
+        branches=len(branches),
+        scored=len(scores),
+        right=sum(score >= RIGHT_FROM for score in scores),
+        running=len(branches) - len(over),
+        failed=len(over) - len(scores),
+        mean_score=sum(scores) / len(scores) if scores else None,
+    )
+
+
+def to_plain(rollout: Rollout) -> dict[str, Any]:
+    """Everything about the rollout as plain data."""
+    branches = branches_of(rollout)
+    outcomes = outcomes_of(rollout, branches)
+    drop = largest_drop(outcomes)
+    return {
+        "uuid": str(rollout.uuid),
+        "session": str(rollout.session.uuid),
+        "node": rollout.node_number,
+        "status": rollout.status,
+        "scorer": rollout.scorer,
+        "branches_per_step": rollout.branches_per_step,
+        "steps": [
+            {
+                "step": each.step,
+                "branches": each.branches,
+                "scored": each.scored,
+                "right": each.right,
+                "running": each.running,
+                "failed": each.failed,
+                "share": each.share,
+                "low": each.interval[0],
+                "high": each.interval[1],
+                "mean_score": each.mean_score,
+            }
+            for each in outcomes
+        ],
+        "largest_drop": None
+        if drop is None
+        else {"before": drop.before, "after": drop.after, "by": drop.by, "certain": drop.certain},
+        "branches": [dict(zip(COLUMNS, _row(branch), strict=True)) for branch in branches],
+    }
+
+
+def to_json(rollout: Rollout) -> str:
+    return json.dumps(to_plain(rollout), ensure_ascii=False, indent=2)
+
+
+def to_csv(rollout: Rollout) -> str:
+    out = io.StringIO()
+    table = csv.writer(out)
+    table.writerow(COLUMNS)
+    table.writerows([_safe(cell) for cell in _row(branch)] for branch in branches_of(rollout))
+    return out.getvalue()
+
+
+def _row(branch: RolloutBranch) -> tuple[Any, ...]:
+    session: Session | None = branch.session
+    status = session.status if session is not None else ("failed" if branch.scored_at else "waiting")
+    right = None if branch.score is None else branch.score >= RIGHT_FROM
+    cost_usd = session.meter.cost_micro_usd / 1e6 if session is not None else 0.0
+    answer = (session.answer or "") if session is not None else ""
+    uuid = str(session.uuid) if session is not None else ""
+    return (branch.step_number, branch.index, status, branch.score, right, answer, cost_usd, branch.note, uuid)
+
+
+def _safe(cell: Any) -> Any:
+    """A text that a spreadsheet would take for a formula is quoted."""
+    return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
