@@ -62,3 +62,12 @@ def verdict_of(session: Session) -> Verdict | None:
         return Tag.decode(tag).check(session.answer)
     except ExampleError:
         return None
+
+
+def expected_answer(session: Session) -> str:
+    """The known answer of an example task; empty where there is none."""
+    tag = session.config.get("example")
+    try:
+        return Tag.decode(tag).expected.shown if tag else ""
+    except ExampleError:
+        return ""

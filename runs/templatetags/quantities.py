@@ -47,6 +47,12 @@ def usd(micro_usd: int | None) -> str:
 
 
 @register.filter
+def share(part: float) -> str:
+    """A share from 0 to 1 in per cent."""
+    return f"{part:.0%}"
+
+
+@register.filter
 def cost(meter: SessionMeter) -> str:
     """What the session has cost, and never a guess: calls without a known price make it a lower bound or unknown."""
     if not meter.calls_without_price:
