@@ -1,9 +1,9 @@
 """Kill any process at any time: sessions run, processes die by SIGKILL and come back, and the books are checked outside.
 
 What is claimed: every session finishes with the answer of an undisturbed run; its event log is whole; no committed step
-is lost or doubled; no LM call is booked twice. The scripted model keeps a ledger of its own, one line for each request
-that reached it, so the product's counters do not vouch for themselves: a call may have reached the model more than once
-only if its journal row says `maybe_repeated`.
+is lost or doubled; no LM call is booked twice; every snapshot on record is whole. The scripted model keeps a ledger of
+its own, one line for each request that reached it, so the product's counters do not vouch for themselves: a call may have
+reached the model more than once only if its journal row says `maybe_repeated`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rlmweb.bench.outside import FINAL, Outside, log_faults, wait_until
+from rlmweb.bench.whole import SnapshotBooks
 from rlmweb.boot.stack import Stack
+from runs.blobs import BlobStore
 
 LEDGERS = "ledgers"
 VICTIMS = ("worker-0", "worker-1", "web", "valkey", "sandboxes")
@@ -35,6 +37,7 @@ class Report:
     kills: Counter[str] = field(default_factory=Counter)
     sessions: int = 0
     requests: int = 0
+    snapshots: int = 0
     repeated: int = 0
     """Calls that reached the model more than once after a kill, marked as such."""
     doubled: int = 0
@@ -62,6 +65,7 @@ class KillRun:
         self.report = Report()
         self.started: list[Started] = []
         self.answers: dict[str, str] = {}
+        self.snapshots = SnapshotBooks(self.outside, BlobStore(Path(stack.environment["RLMWEB_DATA_DIR"]) / "blobs"))
         self._context = ""
 
     def run(self, kills: int) -> Report:
@@ -78,6 +82,7 @@ class KillRun:
         for one in self.started:
             self._check(one)
         self.report.sessions = len(self.started)
+        self.report.snapshots = self.snapshots.checked
         return self.report
 
     def _undisturbed(self) -> None:
@@ -134,6 +139,7 @@ class KillRun:
             faults.append(f"{one.uuid} {one.script}: {session['status']}, {session['answer']!r} and not {wanted!r}")
         events = self.outside.events(one.uuid)
         faults += [f"{one.uuid} {one.script}: {fault}" for fault in log_faults(events)]
+        faults += [f"{one.uuid} {one.script}: {fault}" for fault in self.snapshots.faults(one.uuid)]
         self._check_books(one, session["usage"]["lm_calls"])
 
     def _check_books(self, one: Started, metered: int) -> None:

@@ -187,14 +187,14 @@ class StepCells:
         self.events.append(
             NodeSandbox(node=node.number, state="lost", sandbox=str(node.sandbox_uuid or ""), reason=reason[:500])
         )
-        last = self._step_number - 1
-        retake = self._run.snapshots.lose(f"the sandbox was lost before it was stored: {reason}", retake=last)
+        self._run.snapshots.lose()
         self._box.lose()
         cells_run = self._bring_back()
-        if retake and not cells_run:
-            self._run.snapshots.take(last)
-        elif retake:
-            self._run.snapshots.leave_out(last, f"the sandbox was lost before it was stored: {reason}")
+        for step in self._run.snapshots.unaccounted(before_step=self._step_number):
+            if step == self._step_number - 1 and not cells_run:
+                self._run.snapshots.take(step)
+            else:
+                self._run.snapshots.leave_out(step, f"the sandbox was lost before it was stored: {reason}")
         self._forget_calls()
         if self._running is not None:
             self._running = None

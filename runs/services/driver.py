@@ -180,7 +180,7 @@ class StepDriver:
         except SandboxError as error:  # nobody needs the sandbox but the snapshot
             if not last:
                 raise
-            snapshots.lose(f"the sandbox was lost before it was stored: {error}")
+            self._leave_out(f"the sandbox was lost before it was stored: {error}")
             return plan
 
     def _await_snapshots(self, plan: Plan) -> Plan:
@@ -188,7 +188,7 @@ class StepDriver:
         deadline = time.monotonic() + LAST_SNAPSHOT_S
         while snapshots.unfinished:
             if time.monotonic() > deadline:
-                snapshots.lose(f"it was not stored within {LAST_SNAPSHOT_S:g} s of the node's end")
+                self._leave_out(f"it was not stored within {LAST_SNAPSHOT_S:g} s of the node's end")
                 break
             for signal in self._wait():
                 if isinstance(signal, SandboxError):
@@ -196,7 +196,16 @@ class StepDriver:
                 self._take(signal)
             if snapshots.pressing:
                 plan = self._record_before_end(plan)
+        if self.run.box.link is None and self.run.node.sandbox_uuid is not None:
+            self._leave_out("the sandbox was lost before it was stored")
         return plan
+
+    def _leave_out(self, reason: str) -> None:
+        """The node ends: what is not stored by now never will be."""
+        snapshots = self.run.snapshots
+        snapshots.lose()
+        for step in snapshots.unaccounted(before_step=self.step.number + 1, last=True):
+            snapshots.leave_out(step, reason)
 
     def _record_before_end(self, plan: Plan) -> Plan:
         """The runner waits until more is acknowledged, so more has to be on record: all but the end itself."""

@@ -13,3 +13,4 @@ def test_nothing_is_lost_or_doubled_when_processes_are_killed(tmp_path_factory: 
     assert report.faults == []
     assert sum(report.kills.values()) == 8
     assert report.requests > 100
+    assert report.snapshots > 100

@@ -30,7 +30,9 @@ def kills(bench: Bench) -> None:
     for fault in report.faults:
         bench.say(fault)
     killed = ", ".join(f"{name} {times}" for name, times in sorted(report.kills.items()))
-    note = f"{report.sessions} sessions, {report.requests} model requests; killed: {killed}"
+    note = (
+        f"{report.sessions} sessions, {report.requests} model requests, {report.snapshots} snapshots; killed: {killed}"
+    )
     bench.record(FAULTS, len(report.faults), n=number, note=note)
     note = f"{report.repeated} calls reached the model twice after a kill; each is marked maybe_repeated"
     bench.record(REPEATED, report.doubled, n=report.requests, note=note)

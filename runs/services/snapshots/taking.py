@@ -7,6 +7,7 @@ that dies loses nothing: the runner sends the rest to the next one. The row is w
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -16,8 +17,8 @@ import msgspec
 import zstandard
 
 from runs.blobs import BlobError, BlobStore, Stored
-from runs.events.types import Event, SnapshotFailed
-from runs.models import Node
+from runs.events.types import SnapshotFailed
+from runs.models import Event, Node, Step
 from runs.services.config import SnapshotPolicy
 from runs.services.nodebox import NodeBox
 from runs.services.snapshots.checking import ContentCheck, NotOurs
@@ -28,6 +29,7 @@ from runs.text import scrub
 from sandboxes.errors import SandboxError
 from sandboxes.frames import LiveDropped, RunnerError, SnapshotDone, SnapshotPart, SnapshotTaken
 from sandboxes.manifest import MAX_MANIFEST_BYTES, Manifest, ManifestError, decode_manifest
+from sandboxes.models import Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -68,11 +70,12 @@ class _News:
     stored: list[Stored] = field(default_factory=list)
     complete: list[Complete] = field(default_factory=list)
     copies: list[int] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
+    failed: dict[int, str] = field(default_factory=dict)
+    """Steps without a snapshot, with the reasons."""
     parts: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.stored or self.complete or self.copies or self.events)
+        return bool(self.stored or self.complete or self.copies or self.failed)
 
 
 class SnapshotTaker:
@@ -132,7 +135,7 @@ class SnapshotTaker:
 
     def leave_out(self, step: int, reason: str) -> None:
         """There is no snapshot of this step."""
-        self._fail(step, reason)
+        self._news.failed[step] = reason
 
     def take_frame(self, frame: SnapshotFrame | RunnerError, current_step: int) -> None:
         """A frame about snapshots, or an error that may be about one."""
@@ -149,7 +152,7 @@ class SnapshotTaker:
                 self.settle()
             case RunnerError() if frame.id in self._wanted:
                 del self._wanted[frame.id]
-                self._fail(step, f"the sandbox refused: {frame.message}")
+                self.leave_out(step, f"the sandbox refused: {frame.message}")
 
     def take_over(self, states: Mapping[str, str], current_step: int) -> None:
         """What the runner is at (`state.snapshots`), asked by a worker that let go of the node."""
@@ -169,18 +172,28 @@ class SnapshotTaker:
             if not any(part.seq < done.seq for part in self._parts):
                 self._finish(self._wanted.pop(id), done)
 
-    def lose(self, reason: str, *, retake: int | None = None) -> bool:
-        """The sandbox is gone, and what was not complete with it; True when that includes the snapshot of step `retake`,
-        which can be taken again."""
-        again = False
-        for wanted in self._wanted.values():
-            if wanted.step == retake:
-                again = True
-            elif wanted.asked:
-                self._fail(wanted.step, reason)
+    def lose(self) -> None:
+        """The sandbox is gone, and what was not complete with it: see `unaccounted`."""
         self._wanted.clear()
         self._parts.clear()
-        return again
+
+    def unaccounted(self, *, before_step: int, last: bool = False) -> list[int]:
+        """Steps that should have a snapshot and have none without the log saying why: workers may have died that had
+        asked for them. `last`: the newest of them is the node's last."""
+        node, news = self._node, self._news
+        numbers = Step.objects.filter(node=node, number__lt=before_step, inherited=False)
+        steps = [
+            step
+            for step in numbers.values_list("number", flat=True)
+            if self.wants(last=last and step == before_step - 1)
+        ]
+        if not steps:
+            return []
+        rows = Snapshot.objects.filter(node_uuid=node.uuid).values_list("step_number", flat=True)
+        failed = Event.objects.filter(session_id=node.session_id, node=node.number, type="snapshot.failed")
+        known = {*rows, *(json.loads(event.data)["step"] for event in failed), *news.copies, *news.failed}
+        known.update(complete.step for complete in news.complete)
+        return [step for step in steps if step not in known]
 
     def safe_seq(self, seen_seq: int) -> int:
         """The newest frame that may be acknowledged: nothing behind a part that is still being stored, or behind a
@@ -197,11 +210,14 @@ class SnapshotTaker:
             return
         for stored in news.stored:
             changes.keep(stored)
-        events = [write_row(changes, self._node, complete) for complete in news.complete]
-        if news.copies:
-            untouched = self._store.put(UNTOUCHED)
-            events += [copy_row(changes, self._node, step, untouched) for step in news.copies]
-        changes.emit(*(event for event in events if event is not None), *news.events)
+        for complete in news.complete:
+            taken = write_row(changes, self._node, complete)
+            if taken is not None:
+                changes.emit(taken)
+        for step in news.copies:
+            copied = copy_row(changes, self._node, step, self._store.put(UNTOUCHED))
+            changes.emit(copied or self._failed(step, "the state of the step before it was not saved"))
+        changes.emit(*(self._failed(step, reason) for step, reason in news.failed.items()))
 
     # Frames ---------------------------------------------------------------------------------------------------------
 
@@ -229,7 +245,7 @@ class SnapshotTaker:
             stored = part.future.result()
         except (SandboxError, BlobError, OSError) as error:
             if self._wanted.pop(part.id, None) is not None and wanted is not None:
-                self._fail(wanted.step, f"its contents could not be stored: {error}")
+                self.leave_out(wanted.step, f"its contents could not be stored: {error}")
             return
         self._news.parts += 1
         self._news.stored += stored
@@ -240,7 +256,7 @@ class SnapshotTaker:
 
     def _finish(self, wanted: _Wanted, done: SnapshotDone) -> None:
         if done.manifest is None:
-            self._fail(wanted.step, done.error or "the sandbox gave no reason")
+            self.leave_out(wanted.step, done.error or "the sandbox gave no reason")
             return
         try:
             assert self._box.link is not None
@@ -249,7 +265,7 @@ class SnapshotTaker:
             before = self._manifest_before(wanted.step)
             self._check.check(manifest, before)
         except (ManifestError, NotOurs, BlobError, SandboxError) as error:
-            self._fail(wanted.step, str(error))
+            self.leave_out(wanted.step, str(error))
             return
         stored = self._store.put(text.encode())
         changed = changes_between(before.variables if before is not None else (), manifest.variables)
@@ -271,8 +287,8 @@ class SnapshotTaker:
             logger.warning("the manifest before step %s cannot be read: %s", step, error)
             return None
 
-    def _fail(self, step: int, reason: str) -> None:
-        self._news.events.append(SnapshotFailed(node=self._node.number, step=step, reason=scrub(reason)[:500]))
+    def _failed(self, step: int, reason: str) -> SnapshotFailed:
+        return SnapshotFailed(node=self._node.number, step=step, reason=scrub(reason)[:500])
 
 
 def _step_of(id: str, current_step: int) -> int | None:
