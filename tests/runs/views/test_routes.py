@@ -37,6 +37,7 @@ ELSEWHERE = {
     "key_delete": "test_keys.py",
     "token_new": "test_keys.py",
     "token_revoke": "test_keys.py",
+    "compare": "test_compare.py",
     "rollout_new": "test_rollout.py",
     "rollout": "test_rollout.py",
     "rollout_stop": "test_rollout.py",
