@@ -352,6 +352,7 @@ def _snapshot_taken(tree: Tree, event: types.SnapshotTaken) -> None:
         event.dropped,
         event.changed,
     )
+    step.snapshot_error = ""
 
 
 def _snapshot_failed(tree: Tree, event: types.SnapshotFailed) -> None:

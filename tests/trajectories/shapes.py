@@ -173,6 +173,27 @@ def forked() -> Trajectory:
     return log
 
 
+def snapshotted() -> Trajectory:
+    """Snapshots that arrive during later steps, leave variables out, fail, and are taken again."""
+    log = Trajectory()
+    root = log.begin("What changed?")
+    for number, code in enumerate(("x = 1", "lock = threading.Lock()", "del x"), start=1):
+        log.step(root, number, f"```repl\n{code}\n```")
+        log.cell(root, number, 1, code)
+        log.add(StepFinished(node=root, step=number, status="finished"))
+        if number == 2:
+            log.add(SnapshotTaken(node=root, step=1, snapshot="n-1", holds=["variables", "files"], changed=["x"]))
+            log.add(SnapshotFailed(node=root, step=2, reason="its contents could not be stored: disk full"))
+    log.add(NodeSandbox(node=root, state="lost", sandbox="s-1", reason="the process ended"))
+    log.add(NodeSandbox(node=root, state="rebuilt", provider="local", tier="landlock", sandbox="s-2"))
+    again = SnapshotTaken(node=root, step=2, snapshot="n-2", holds=["variables"], dropped=["lock"], changed=["lock"])
+    log.add(again)
+    log.add(SnapshotTaken(node=root, step=3, snapshot="n-3", size_bytes=96, stored_bytes=64, changed=["-x"]))
+    log.add(SnapshotFailed(node=root, step=4, reason="the step was ended while its code was running"))
+    log.finish(answer="x")
+    return log
+
+
 def stopped() -> Trajectory:
     """Somebody stops one subtree, then the whole session."""
     log = Trajectory()

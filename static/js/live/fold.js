@@ -386,7 +386,9 @@ function subcallClosed(tree, event) {
 
 function snapshotTaken(tree, event) {
   const { snapshot, holds = [], size_bytes = 0, stored_bytes = 0, dropped = [], changed = [] } = event;
-  stepIn(tree, event).snapshot = { seq: tree.seq, snapshot, holds, size_bytes, stored_bytes, dropped, changed };
+  const step = stepIn(tree, event);
+  step.snapshot = { seq: tree.seq, snapshot, holds, size_bytes, stored_bytes, dropped, changed };
+  step.snapshot_error = "";
 }
 
 function snapshotFailed(tree, event) {
