@@ -6,7 +6,8 @@ from uuid import UUID
 
 from celery import shared_task
 
-from runs.replay.rollouts import keeping  # noqa: F401  # registers its kinds of jobs
+from runs.replay.reexecution import running  # noqa: F401  # registers its kind of job
+from runs.replay.rollouts import keeping  # noqa: F401  # registers its kind of job
 from runs.services import execution, jobs
 from runs.services.dispatch import EXECUTE_STEP
 

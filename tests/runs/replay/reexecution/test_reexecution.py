@@ -1,0 +1,147 @@
+"""Re-execution: identical where the code is deterministic, the first divergence and its cause where it is not."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from runs.access import Actor
+from runs.models import Event, Job, LmCall, Session, Step
+from runs.replay.reexecution import running  # noqa: F401  # registers the kind of job
+from runs.replay.reexecution.running import CannotReexecute, start_reexecution
+from runs.services.jobs import run_job
+from sandboxes.models import SandboxRecord
+from tests.runs.replay.forks.test_starting import fork
+from tests.runs.services.inline import run_to_end
+from tests.runs.services.test_snapshots import run_cells
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def reexecute(session: Session, **options: Any) -> dict[str, Any]:
+    job = start_reexecution(actor=Actor(session.created_by, "test"), session=session, **options)
+    run_job(job.uuid)
+    job.refresh_from_db()
+    assert job.status == Job.Status.FINISHED, job.error_message
+    result: dict[str, Any] = job.result
+    return result
+
+
+def made_session(seed: int) -> Session:
+    """A deterministic session of three to five steps, drawn by `seed`."""
+    draw = random.Random(seed)
+    pool = [
+        "data = context.split()\nprint(len(data))",
+        "counts = {}\nfor word in data: counts[word] = counts.get(word, 0) + 1\nprint(sorted(counts.items()))",
+        "unique = sorted(set(data))\nprint(unique)",
+        "reply = llm_query('about ' + data[0])\nprint(reply)",
+        "replies = llm_query_batched([f'part {n}' for n in range(3)])\nprint(len(replies))",
+        f"table = [[i * j for j in range({draw.randrange(2, 9)})] for i in range({draw.randrange(2, 9)})]\nprint(table)",
+        "def twice(value): return value * 2\nprint(twice(21))",
+        "class Item:\n    def __init__(self, n): self.n = n\nitems = [Item(n) for n in range(5)]\nprint(len(items))",
+        f"nested = {{'a': [1, {{'b': {draw.randrange(100)}}}]}}\nalias = nested['a']\nalias.append('x')\nprint(nested)",
+        "try:\n    1 / 0\nexcept ZeroDivisionError as error:\n    print('caught', error)",
+    ]
+    chosen = [pool[0], *draw.sample(pool[1:], draw.randrange(2, 5))]
+    return run_cells(*chosen, text="alpha beta gamma alpha\n" * draw.randrange(5, 50))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_deterministic_session_is_identical(seed: int) -> None:
+    session = made_session(seed)
+    calls = LmCall.objects.count()
+    result = reexecute(session)
+    assert result["verdict"] == "identical", result
+    assert result["steps_identical"] == result["steps_executed"] == Step.objects.filter(node__session=session).count()
+    assert all(step.get("compared_variables", True) for step in result["steps"])
+    assert LmCall.objects.count() == calls
+    assert not SandboxRecord.objects.filter(state="running").exists()
+
+
+PLANTED = ("code", "output", "reply", "variable")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_one_planted_change_is_found_at_its_step(seed: int) -> None:
+    draw = random.Random(1000 + seed)
+    session = run_cells(
+        "x = 1\nprint(x)", "x = llm_query('q')\nprint(x)", "y = [x] * 3\nprint(y)", "z = len(y)\nprint(z)"
+    )
+    what = PLANTED[seed % len(PLANTED)]
+    number = 2 if what == "reply" else draw.randrange(1, 5)
+    step = Step.objects.get(node__session=session, number=number)
+    if what == "code":
+        step.state["cells"][0]["code"] += "\nprint('planted')"
+        step.save()
+    elif what == "variable":
+        step.state["cells"][0]["code"] += "\nplanted = 1"
+        step.save()
+    elif what == "reply":
+        LmCall.objects.filter(step=step, kind="leaf").update(reply="PLANTED")
+    else:
+        event = Event.objects.filter(session=session, type="cell.output", data__contains=f'"step":{number},').get()
+        Event.objects.filter(pk=event.pk).update(data=event.data.replace('"text":"', '"text":"planted '))
+    result = reexecute(session)
+    assert result["verdict"] == "diverged"
+    assert (result["first"]["node"], result["first"]["step"]) == (0, number)
+
+
+@pytest.mark.parametrize(
+    ("code", "cause", "options"),
+    [
+        ("import time\nprint(time.time())", "time", {"freeze_time": True}),
+        ("import random\nprint(random.random())", "randomness", {"seed": 7}),
+    ],
+)
+def test_the_likely_cause_is_named(code: str, cause: str, options: dict[str, Any]) -> None:
+    session = run_cells("x = 1", code)
+    result = reexecute(session)
+    assert result["first"]["step"] == 2
+    assert result["first"]["cause"].startswith(cause)
+    # Fixed clocks and chance make the execution repeat itself, though not what was recorded without them.
+    outputs = [reexecute(session, **options)["steps"][1]["findings"][0]["now"] for _ in range(2)]
+    assert outputs[0] == outputs[1]
+
+
+def test_addresses_in_output_do_not_count_and_are_mentioned() -> None:
+    session = run_cells("class A: pass\nprint(object())\nkept = 1")
+    result = reexecute(session)
+    assert result["verdict"] == "identical", result
+    assert result["addresses"] is True
+
+
+def test_a_sub_call_that_was_not_recorded_is_named() -> None:
+    session = run_cells("x = llm_query('first')")
+    step = Step.objects.get(node__session=session, number=1)
+    step.state["cells"][0]["code"] = "x = llm_query('another')"
+    step.save()
+    result = reexecute(session)
+    assert result["first"]["cause"].startswith("sub-call not recorded")
+
+
+def test_some_steps_alone_from_the_snapshot_before() -> None:
+    session = run_cells("import random\nx = random.random()", "y = x * 2\nprint(y)", "z = 1")
+    result = reexecute(session, node=0, subtree=False, after=1, upto=2)
+    assert [step["step"] for step in result["steps"]] == [2]
+    assert result["verdict"] == "identical", result
+
+
+def test_a_fork_is_executed_again_from_where_it_began() -> None:
+    source = run_cells("import random\nx = [random.random()]", "x.append(2)")
+    session = run_to_end(fork(source, 1, reply="```repl\nx.append('mine')\nprint(len(x))\n```"))
+    result = reexecute(session, node=0, after=1)
+    assert result["verdict"] == "identical", result
+    assert [step["step"] for step in result["steps"]] == [2, 3]
+
+
+def test_what_cannot_be_begun_is_refused_or_told() -> None:
+    session = run_cells("x = 1")
+    with pytest.raises(CannotReexecute, match="no node 9"):
+        start_reexecution(actor=Actor(None, "test"), session=session, node=9)
+    with pytest.raises(CannotReexecute, match="no step"):
+        start_reexecution(actor=Actor(None, "test"), session=session, after=3, upto=2)
+    result = reexecute(session, node=0, after=9)
+    assert result["verdict"] == "incomplete"
+    assert "no snapshot of step 9" in result["problems"][0]
