@@ -68,6 +68,11 @@ class StartForm(forms.Form):
     provider = forms.ChoiceField(choices=(("local", "This machine"),))
     tier = forms.ChoiceField(required=False, choices=(), label="Isolation")
     compaction = forms.BooleanField(required=False, label="Summarise long conversations")
+    snapshots = forms.ChoiceField(
+        required=False,
+        choices=(("every", "after every step"), ("last", "at the end of each node"), ("off", "none")),
+        help_text="A step with a snapshot can be looked into, executed again and forked from.",
+    )
 
     def __init__(self, user: User, data: Any = None, files: Any = None, *, initial: Any = None) -> None:
         defaults = {
@@ -78,6 +83,7 @@ class StartForm(forms.Form):
             "sub": SAME,
             "provider": "local",
             "compaction": True,
+            "snapshots": "every",
             **initial_values(),
         }
         super().__init__(data, files, initial=defaults | (initial or {}))
@@ -197,6 +203,7 @@ class StartForm(forms.Form):
             provider=cleaned["provider"],
             tier=cleaned["tier"],
             compaction=cleaned["compaction"],
+            snapshots=cleaned["snapshots"] or "every",
             example=example,
         )
 

@@ -68,6 +68,16 @@ def test_who_may_start_starts_in_a_team_of_their_own(cast: Cast, name: str) -> N
         assert newest().team != cast.team
 
 
+@pytest.mark.parametrize(("sent", "stored"), [(None, "every"), ("every", "every"), ("last", "last"), ("off", "off")])
+def test_when_snapshots_are_taken_can_be_chosen(cast: Cast, sent: str | None, stored: str) -> None:
+    send(cast, snapshots=sent)
+    assert config_from_plain(newest().config).snapshots == stored
+
+
+def test_a_time_of_snapshots_that_does_not_exist_is_refused(cast: Cast) -> None:
+    assert "snapshots" in errors(send(cast, snapshots="sometimes"))
+
+
 def test_limits_are_read_in_the_units_of_the_form(cast: Cast) -> None:
     send(cast, limit_max_cost_usd="0.25", limit_max_tokens="", limit_max_output_bytes="3", limit_max_depth="4")
     limits = config_from_plain(newest().config).limits
