@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -172,10 +173,52 @@ def test_figures_read_as_people_write_them(run_module: RunModule, call: str, sai
 def test_an_address_keeps_what_it_was_made_of_and_ignores_nonsense(run_module: RunModule) -> None:
     source = """
     import { formatAddress, parseAddress } from "./js/run/address.js";
-    const place = { node: 12, step: 3, call: null, seq: 400 };
-    console.log(JSON.stringify([parseAddress(formatAddress(place)), parseAddress("#node=-1&step=x&seq=1e9&call=")]));
+    const place = { node: 12, step: 3, call: null, seq: 400, watch: "a&b#c=d" };
+    const nonsense = "#node=-1&step=x&seq=1e9&call=&watch=";
+    const long = parseAddress(`#watch=${"x".repeat(9999)}`).watch.length;
+    console.log(JSON.stringify([parseAddress(formatAddress(place)), parseAddress(nonsense), long]));
     """
     assert run_module(source) == [
-        {"node": 12, "step": 3, "call": None, "seq": 400},
-        {"node": 0, "step": None, "call": None, "seq": None},
+        {"node": 12, "step": 3, "call": None, "seq": 400, "watch": "a&b#c=d"},
+        {"node": 0, "step": None, "call": None, "seq": None, "watch": None},
+        200,
     ]
+
+
+def test_marks_are_where_things_happened(run_module: RunModule, tmp_path: Path) -> None:
+    path = tmp_path / "tour.jsonl"
+    path.write_text("".join(f"{line}\n" for line in trajectories.tour().lines()))
+    source = """
+    const typesOf = (seqs) => [...new Set(seqs.map((seq) => log.event(seq).type))];
+    const { steps, subcalls, snapshots, errors, limits, answers } = log.marks;
+    const kinds = { steps, subcalls, snapshots, errors, limits, answers };
+    const said = Object.fromEntries(Object.entries(kinds).map(([name, seqs]) => [name, [seqs.length, typesOf(seqs)]]));
+    const ends = [0, 1, 99].map((node) => log.marks.endsOf(node).map(({ seq, step }) => [log.event(seq).type, step]));
+    console.log(JSON.stringify({ said, ends }));
+    """
+    found = run_module(READ + source, str(path))
+    assert found["said"] == {
+        "steps": [5, ["step.started"]],
+        "subcalls": [2, ["subcall.opened"]],
+        "snapshots": [1, ["snapshot.taken"]],
+        "errors": [1, ["cell.finished"]],
+        "limits": [0, []],
+        "answers": [1, ["session.finished"]],
+    }
+    end = "step.finished"
+    assert found["ends"] == [[[end, 1], [end, 2], [end, 3]], [[end, 1], [end, 2]], []]
+
+
+def test_a_call_that_was_given_up_is_no_error_to_go_to(run_module: RunModule, tmp_path: Path) -> None:
+    path = tmp_path / "stopped.jsonl"
+    path.write_text("".join(f"{line}\n" for line in trajectories.fixtures()["stopped"].lines()))
+    source = """
+    console.log(JSON.stringify({
+      errors: log.marks.errors.map((seq) => log.event(seq).error?.type), counted: log.live.used.errors,
+      failed: log.events.filter(({ type }) => type === "lm.failed").map(({ error }) => error.type),
+    }));
+    """
+    found = run_module(READ + source, str(path))
+    assert "Abandoned" in found["failed"]
+    assert "Abandoned" not in found["errors"]
+    assert len(found["errors"]) == found["counted"]

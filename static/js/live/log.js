@@ -1,6 +1,7 @@
 // The event log of one session in the browser: every event, the state after the last one, and the state at any other.
 
 import { fold } from "./fold.js";
+import { Marks } from "./marks.js";
 import { fork, newTree } from "./state.js";
 
 const MAX_CHECKPOINTS = 64;
@@ -13,8 +14,7 @@ export class EventLog {
   constructor() {
     this.events = [];
     this.live = newTree();
-    /** Where a reader wants to go: `seq`s of steps, errors, limits and the answer. */
-    this.marks = { steps: [], errors: [], limits: [], answers: [] };
+    this.marks = new Marks();
     this.checkpoints = [newTree()];
     this.interval = FIRST_INTERVAL;
     this.cursor = null;
@@ -43,7 +43,7 @@ export class EventLog {
       if (event.seq !== this.last + 1) throw new OutOfOrder(`event ${event.seq} after ${this.last}`);
       fold(this.live, event);
       this.events.push(event);
-      this.#mark(event);
+      this.marks.add(event);
       if (event.seq % this.interval === 0) this.#keep();
     }
   }
@@ -83,38 +83,5 @@ export class EventLog {
     let best = this.checkpoints[0];
     for (const state of this.checkpoints) if (state.seq <= seq) best = state;
     return best;
-  }
-
-  #mark(event) {
-    const { marks } = this;
-    switch (event.type) {
-      case "step.started":
-        marks.steps.push(event.seq);
-        break;
-      case "limit.hit":
-        marks.limits.push(event.seq);
-        break;
-      case "session.finished":
-        (event.status === "failed" ? marks.errors : marks.answers).push(event.seq);
-        break;
-      default:
-        if (isError(event)) marks.errors.push(event.seq);
-    }
-  }
-}
-
-function isError(event) {
-  switch (event.type) {
-    case "cell.finished":
-      return event.status !== "ok";
-    case "lm.failed":
-      return true;
-    case "node.finished":
-    case "step.finished":
-      return event.status === "failed";
-    case "log":
-      return event.level === "error";
-    default:
-      return false;
   }
 }

@@ -16,10 +16,13 @@ import { makeSplitter } from "./splitter.js";
 import { StopControl } from "./stop.js";
 import { Blobs } from "./text.js";
 import { TreeView } from "./tree.js";
+import { WatchedVariable } from "./watched.js";
 
 const TICK_MS = 1000;
 const FOLLOW_MS = 600;
 const READING_DRAW_MS = 300;
+/** Browsers refuse more than a few changes of the address a second. */
+const SAY_MS = 500;
 
 export class RunPage {
   constructor(root, log) {
@@ -29,6 +32,7 @@ export class RunPage {
     this.selection = { node: said.node, step: said.step, call: said.call };
     /** The seq that is shown; null for the newest. */
     this.seq = said.seq;
+    /** The selection goes along with what happens, live or played. */
     this.following = false;
     this.unseenFrom = null;
     this.reading = true;
@@ -38,6 +42,8 @@ export class RunPage {
     this.variablesOpen = false;
     this.moves = new Moves(this);
     this.#makeViews();
+    this.#makePlayback();
+    this.watched.name = said.watch;
     this.#listen();
   }
 
@@ -82,10 +88,16 @@ export class RunPage {
 
   /** Show the state after `seq`. */
   goTo(seq) {
-    const { last } = this.log;
-    this.following = false;
-    this.seq = seq >= last ? null : Math.max(1, seq);
+    this.seq = seq >= this.log.last ? null : Math.max(1, seq);
     this.draw();
+    this.#sayLater();
+  }
+
+  /** Show the state after `seq`, and select something in it. */
+  moveTo(seq, selection) {
+    this.playback.stop();
+    this.goTo(seq);
+    this.select(selection);
   }
 
   followLive() {
@@ -125,20 +137,6 @@ export class RunPage {
     this.connectionView = new ConnectionView(find('[data-show="connection"]'));
     const stop = find('details[data-show="stop"]');
     this.stop = stop && new StopControl(stop);
-    this.playback = new Playback(this.log, {
-      position: () => this.position,
-      go: (seq) => this.goTo(seq),
-      onChange: () => this.draw(),
-    });
-    this.scrubber = new Scrubber(find(".scrubber"), this.log, {
-      go: (seq) => this.#jump(seq),
-      follow: () => this.followLive(),
-      back: () => this.#jump(this.position - 1),
-      forth: () => this.#jump(this.position + 1),
-      error: (direction) => this.moves.error(direction),
-      togglePlay: () => this.playback.toggle(),
-      setSpeed: (speed) => (this.playback.speed = speed),
-    });
     this.search = new Search(find(".search"), {
       state: () => this.tree,
       onFound: (ids) => {
@@ -148,6 +146,35 @@ export class RunPage {
       onGo: (id) => this.moves.row(id),
     });
     makeSplitter(find(".splitter"), this.panes);
+  }
+
+  #makePlayback() {
+    const bar = this.root.querySelector(".scrubber");
+    this.playback = new Playback(this.log, {
+      position: () => this.position,
+      go: (seq) => this.goTo(seq),
+      onChange: () => {
+        this.following = this.playback.playing;
+        this.draw();
+      },
+      onEnd: () => this.log.live.finished_at === null && this.followLive(),
+    });
+    this.watched = new WatchedVariable(bar, {
+      onChoose: () => {
+        this.draw();
+        this.#say();
+      },
+      onGo: (direction) => this.moves.change(direction),
+    });
+    this.scrubber = new Scrubber(bar, this.log, {
+      go: (seq) => this.#jump(seq),
+      follow: () => this.followLive(),
+      event: (direction) => this.#jump(this.position + direction),
+      step: (direction) => this.moves.stepEnd(direction),
+      error: (direction) => this.moves.error(direction),
+      togglePlay: () => this.playback.toggle(),
+      setSpeed: (speed) => (this.playback.speed = speed),
+    });
   }
 
   #listen() {
@@ -170,6 +197,12 @@ export class RunPage {
       " ": () => this.playback.toggle(),
       ".": () => this.#jump(this.position + 1),
       ",": () => this.#jump(this.position - 1),
+      J: () => this.moves.stepEnd(1),
+      K: () => this.moves.stepEnd(-1),
+      n: () => this.moves.change(1),
+      p: () => this.moves.change(-1),
+      ">": () => this.scrubber.changeSpeed(1),
+      "<": () => this.scrubber.changeSpeed(-1),
       f: () => this.followLive(),
       v: () => this.#toggleVariables(),
       "/": () => this.search.focus(),
@@ -189,7 +222,7 @@ export class RunPage {
     cancelAnimationFrame(this.frame);
     this.frame = undefined;
     this.drawnAt = performance.now();
-    if (this.following && this.seq === null) this.#follow();
+    if (this.following) this.#follow();
     const { tree } = this;
     const now = this.#now(tree);
     const from = this.log.startedAt;
@@ -208,16 +241,22 @@ export class RunPage {
     this.detail.update(tree, this.selection, now);
     if (this.following && atEnd) this.detail.scrollToEnd();
     this.#pill();
-    const running = this.log.live.finished_at === null;
+    this.#bar();
+    const node = tree.nodes.get(this.selection.node);
+    this.stop?.update(node && node.finished_at === null && !this.selection.call ? node : null);
+  }
+
+  #bar() {
+    this.watched.update(this.log.live, this.selection.node, this.position);
     this.scrubber.update({
       seq: this.position,
       live: this.seq === null,
       following: this.following,
       playing: this.playback.playing,
-      running,
+      running: this.log.live.finished_at === null,
+      watched: `${this.selection.node} ${this.watched.name}`,
+      changes: this.watched.seqs,
     });
-    const node = tree.nodes.get(this.selection.node);
-    this.stop?.update(node && node.finished_at === null && !this.selection.call ? node : null);
   }
 
   /** The time of what is shown: that of its last event, or now while it runs. */
@@ -242,13 +281,13 @@ export class RunPage {
   #follow() {
     const now = performance.now();
     if (now - (this.followedAt ?? -FOLLOW_MS) < FOLLOW_MS) return;
-    const event = this.log.event(this.log.last);
+    const event = this.log.event(this.position);
     const node = event?.node ?? null;
     if (node === null || event.type === "session.stop_requested") return;
     this.followedAt = now;
     if (this.selection.node === node && this.selection.call === null) return;
     this.selection = { node, step: null, call: null };
-    this.treeView.open(rowsAbove(this.log.live, idOfNode(node)));
+    this.treeView.open(rowsAbove(this.tree, idOfNode(node)));
     queueMicrotask(() => this.treeView.tree && this.treeView.reveal(idOfNode(node)));
   }
 
@@ -285,8 +324,8 @@ export class RunPage {
   /** Move to a place in the log by hand. */
   #jump(seq) {
     this.playback.stop();
+    this.following = false;
     this.goTo(seq);
-    this.#sayLater();
   }
 
   #toggleVariables() {
@@ -301,7 +340,7 @@ export class RunPage {
   }
 
   async #copyLink() {
-    const link = new URL(formatAddress({ ...this.selection, seq: this.seq }), location.href).href;
+    const link = new URL(this.#address, location.href).href;
     const label = this.root.querySelector('[data-do="copy"] span');
     try {
       await navigator.clipboard.writeText(link);
@@ -314,17 +353,24 @@ export class RunPage {
     setTimeout(() => setText(label, "Copy link"), 2000);
   }
 
+  get #address() {
+    return formatAddress({ ...this.selection, seq: this.seq, watch: this.watched.name });
+  }
+
   #say() {
-    history.replaceState(null, "", formatAddress({ ...this.selection, seq: this.seq }));
+    clearTimeout(this.sayTimer);
+    this.sayTimer = undefined;
+    history.replaceState(null, "", this.#address);
   }
 
   #sayLater() {
-    clearTimeout(this.sayTimer);
-    this.sayTimer = setTimeout(() => this.#say(), 300); // browsers refuse more than a few a second
+    this.sayTimer ??= setTimeout(() => this.#say(), SAY_MS);
   }
 
   #readAddress() {
     const said = parseAddress(location.hash);
+    this.playback.stop();
+    this.watched.name = said.watch;
     this.seq = said.seq !== null && said.seq < this.log.last ? said.seq : null;
     this.select({ node: said.node, step: said.step, call: said.call });
   }

@@ -6,12 +6,14 @@ const FRAME_MS = 50;
 export class Playback {
   #timer = 0;
 
-  /** `position()` is the seq now; `go(seq)` moves there; `onChange` hears when it starts and stops. */
-  constructor(log, { position, go, onChange }) {
+  /** `position()` is the seq now; `go(seq)` moves there; `onChange` hears when it starts and stops, `onEnd` that it came
+   * to the end of the log. */
+  constructor(log, { position, go, onChange, onEnd }) {
     this.log = log;
     this.position = position;
     this.go = go;
     this.onChange = onChange;
+    this.onEnd = onEnd;
     this.speed = 4;
   }
 
@@ -49,6 +51,9 @@ export class Playback {
       seq += 1;
     }
     if (seq !== this.position()) this.go(seq);
-    if (seq >= this.log.last) this.stop();
+    if (seq >= this.log.last) {
+      this.stop();
+      this.onEnd();
+    }
   }
 }
