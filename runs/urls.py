@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, path
 
 from runs.api.api import api
-from runs.views import compare, contexts, docs, keys, rollout, run, sessions, snapshot, start, status
+from runs.views import compare, contexts, docs, keys, reexecution, rollout, run, sessions, snapshot, start, status
 
 app_name = "runs"
 STEP = "sessions/<uuid:uuid>/nodes/<int:node>/steps/<int:step>/"
@@ -35,6 +35,13 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("docs/api/", docs.rest_api, name="docs_api"),
     path("sessions/<uuid:uuid>/", run.session, name="session"),
     path("sessions/<uuid:uuid>/rollouts/new/", rollout.rollout_new, name="rollout_new"),
+    path(
+        "sessions/<uuid:uuid>/nodes/<int:node>/steps/<int:step>/reexecute/",
+        reexecution.reexecution_new,
+        name="reexecution_new",
+    ),
+    path("reexecutions/<uuid:uuid>/", reexecution.reexecution, name="reexecution"),
+    path("reexecutions/<uuid:uuid>/stop/", reexecution.reexecution_stop, name="reexecution_stop"),
     path("compare/", compare.compare, name="compare"),
     path("rollouts/<uuid:uuid>/", rollout.rollout, name="rollout"),
     path("rollouts/<uuid:uuid>/stop/", rollout.rollout_stop, name="rollout_stop"),
