@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
 from django.db.models import QuerySet
 
 from runs.blobs import BlobCorrupt, BlobError, BlobMissing, blob_store
 from runs.models import Node, Session
+from runs.text import scrub
 from sandboxes.errors import SandboxError
+from sandboxes.frames import CellError
 from sandboxes.manifest import Manifest, ManifestError, decode_manifest
 from sandboxes.models import Snapshot
 
@@ -115,11 +115,21 @@ def decode_manifest_of(snapshot: Snapshot, text: str) -> Manifest:
         raise SnapshotCorrupt(f"{named(snapshot)}: {error}") from error
 
 
-def check_compatible(snapshot: Snapshot, python: str, here: str = "") -> None:
-    """Raises `SnapshotIncompatible` unless Python `here` (ours when empty) is of the same minor version."""
-    here = here or sys.version.split()[0]
-    if python and python.split(".")[:2] != here.split(".")[:2]:
+def check_compatible(snapshot: Snapshot, python: str) -> None:
+    """Raises `SnapshotIncompatible` when the sandboxes here ran another minor version of Python the last time.
+
+    What a sandbox really runs is known when there is one: it refuses by itself (`restore_failed`).
+    """
+    taken_here = Snapshot.objects.filter(sandbox__isnull=False, kind=Snapshot.Kind.PORTABLE).exclude(python="")
+    here = taken_here.order_by("-pk").values_list("python", flat=True).first()
+    if python and here and python.split(".")[:2] != here.split(".")[:2]:
         raise SnapshotIncompatible(f"{named(snapshot)} was made by Python {python}; the sandboxes here run {here}")
+
+
+def restore_failed(snapshot: Snapshot, error: CellError) -> SnapshotError:
+    """What the sandbox says of a restore that it could not do, as an error of the snapshot."""
+    kind = SnapshotIncompatible if error.type == "OtherPython" else SnapshotCorrupt
+    return kind(f"{named(snapshot)} could not be restored: {error.type}: {scrub(error.message)[:1000]}")
 
 
 def is_untouched(manifest: Manifest) -> bool:

@@ -16,13 +16,12 @@ from runs.services.snapshots.reading import (
     SnapshotCorrupt,
     SnapshotError,
     SnapshotMissing,
-    check_compatible,
     decode_manifest_of,
     is_untouched,
     latest_snapshot,
     manifest_of,
     manifest_text,
-    named,
+    restore_failed,
 )
 from runs.services.snapshots.supplying import lacking, supply
 from sandboxes.errors import SandboxError, StreamLost
@@ -66,7 +65,6 @@ def starting_point(
     while (found := latest_snapshot(node, up_to_step=step)) is not None and found.step_number > least:
         try:
             manifest = manifest_of(found)
-            check_compatible(found, manifest.python)
             if found.uuid not in distrusted and not (complete and manifest.dropped):
                 return found
         except SnapshotError as error:
@@ -82,7 +80,6 @@ def restore(run: NodeRun, box: NodeBox, snapshot: Snapshot) -> None:
     """
     text = manifest_text(snapshot)
     manifest = decode_manifest_of(snapshot, text)
-    check_compatible(snapshot, manifest.python)
     box.restored = snapshot
     assert box.link is not None
     with box.diverted() as frames:
@@ -90,8 +87,7 @@ def restore(run: NodeRun, box: NodeBox, snapshot: Snapshot) -> None:
             box.link.restore(f"restore-{snapshot.uuid}", text)
             done = _wait(run, box, frames, Restored)
             if done.error is not None:
-                error = done.error
-                raise SnapshotCorrupt(f"{named(snapshot)} could not be restored: {error.type}: {error.message}")
+                raise restore_failed(snapshot, done.error)
         if run.node.base_code and snapshot.uuid == run.node.base_snapshot:
             box.link.execute(BASE_CELL, run.node.base_code, run.config.limits.cell_timeout_s)
             finished = _wait(run, box, frames, Finished)

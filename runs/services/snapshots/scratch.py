@@ -24,11 +24,11 @@ from runs.services.config import SessionConfig, config_from_plain
 from runs.services.snapshots.reading import (
     SnapshotCorrupt,
     SnapshotError,
-    check_compatible,
     decode_manifest_of,
     is_untouched,
     manifest_text,
     named,
+    restore_failed,
 )
 from runs.services.snapshots.supplying import lacking, supply
 from runs.services.snapshots.talk import BoxTalk
@@ -164,7 +164,7 @@ class ScratchBox:
         self._talk.link.restore("restore", text)
         done = self._talk.wait_for(Restored, SETUP_TIMEOUT_S)
         if done.error is not None:
-            raise SnapshotCorrupt(f"{named(snapshot)} could not be restored: {done.error.type}: {done.error.message}")
+            raise restore_failed(snapshot, done.error)
 
     def close(self) -> None:
         self._talk.close()
@@ -221,7 +221,6 @@ def open_scratch(
     """A sandbox in the state of `snapshot`, on the session's provider. Raises `SnapshotError`, `SandboxError`."""
     text = manifest_text(snapshot)
     manifest = decode_manifest_of(snapshot, text)
-    check_compatible(snapshot, manifest.python)
     with open_fresh(_node_of(snapshot), clock=clock, seed=seed, memory_mb=memory_mb) as box:
         if not is_untouched(manifest):
             box.restore(snapshot, text)
