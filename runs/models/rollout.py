@@ -29,6 +29,8 @@ class Rollout(models.Model):
     scorer = models.JSONField(default=dict)
     changes = models.JSONField(default=dict)
     """What every branch changes (`runs.replay.changes.Changes` as plain data); empty: nothing but the draw."""
+    max_cost_usd = models.FloatField(null=True, blank=True)
+    """Of all branches and their scoring together; None: each branch has its own limit only."""
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.RUNNING)
     error_type = models.CharField(max_length=64, blank=True)
     error_message = models.TextField(blank=True)
@@ -55,6 +57,8 @@ class RolloutBranch(models.Model):
     note = models.TextField(blank=True)
     """Why it has this score, or none."""
     scored_at = models.DateTimeField(null=True, blank=True)
+    scoring_micro_usd = models.BigIntegerField(null=True, default=0, db_default=0)
+    """What a judge cost; None: not known."""
 
     class Meta:
         ordering = ("rollout", "step_number", "index")

@@ -1,145 +1,129 @@
-"""Keeping rollouts going: a round that forks the branches that are due and scores those that have ended.
+"""Keeping rollouts going: forking the branches that are due and scoring those that are over.
 
-It runs in the workers every few seconds, one at a time for the installation, and works from the rows alone: a worker that
-dies in the middle leaves a branch that is forked or scored in the next round. A branch's row is locked in the transaction
-that forks it, so it is never forked twice. Scores that take time are jobs of their own.
+The clock of a worker looks every few seconds which rollouts have something to do, and starts a short job for each; the job
+does it and ends, so that no worker waits for branches. Everything is read from the rows: who dies in the middle leaves a
+branch that the next job forks or scores. A branch is forked under a lock of its row, and so never twice.
 """
 
 from __future__ import annotations
 
 import msgspec
-from django.conf import settings
-from django.db import transaction
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from runs.access import Actor
-from runs.blobs import blob_store
-from runs.events.fold import fold_line
-from runs.events.read import all_after
-from runs.events.tree import Tree
-from runs.events.types import BlobText
 from runs.models import Job, Rollout, RolloutBranch, Session
-from runs.replay.changes import Changes, changes_from_plain
-from runs.replay.forks import CannotFork, fork_session
-from runs.replay.rollouts.scorers import CannotScore, Contains, Exact, Numeric, score, scorer_from_plain
-from runs.services.config import InvalidConfig
+from runs.replay.rollouts.branching import due_branches, fork_branch
+from runs.replay.rollouts.costs import left_micro_usd
+from runs.replay.rollouts.scorers import InvalidScorer
+from runs.replay.rollouts.scoring import ACTIVE, note_score, score_or_start, to_score
 from runs.services.jobs import JobRun, job_kind, start_job
-from runs.services.snapshots.reading import SnapshotError
+from runs.services.sessions import stop_session
 
-ROUND_BRANCHES = 16
-SCORE_BRANCH = "score_branch"
-QUICK = (Exact, Contains, Numeric)
-"""Scorers that need neither a sandbox nor a model."""
-ENDED = (Session.Status.FINISHED, Session.Status.LIMITED, Session.Status.STOPPED, Session.Status.FAILED)
+KEEP_ROLLOUT = "rollout"
+MAX_FAILURES = 5
+"""Jobs of a rollout that may fail one after another before the rollout is given up."""
 
 
 def keep_rollouts() -> int:
-    """One round; how many branches were forked or scored."""
-    done = 0
+    """One look by the clock; how many jobs were started."""
+    started = 0
     for rollout in Rollout.objects.filter(status=Rollout.Status.RUNNING).select_related("session__team", "created_by"):
-        done += _score(rollout) + _fork(rollout)
-        _finish(rollout)
-    return done
-
-
-def _fork(rollout: Rollout) -> int:
-    running = rollout.branches.filter(session__status=Session.Status.RUNNING).count()
-    free = min(settings.ROLLOUT_BRANCHES - running, ROUND_BRANCHES)
-    due = list(rollout.branches.filter(session=None, scored_at=None).order_by("index", "step_number")[: max(0, free)])
-    changes = changes_from_plain(rollout.changes)
-    for branch in due:
-        try:
-            with transaction.atomic():
-                mine = RolloutBranch.objects.select_for_update().get(pk=branch.pk)
-                if mine.session_id is None and mine.scored_at is None:
-                    mine.session = _forked(rollout, mine, changes)
-                    mine.save(update_fields=["session"])
-        except (CannotFork, SnapshotError, InvalidConfig) as error:
-            _note(branch, None, f"it could not be forked: {error}")
-    return len(due)
-
-
-def _forked(rollout: Rollout, branch: RolloutBranch, changes: Changes) -> Session:
-    return fork_session(
-        actor=Actor(rollout.created_by, "worker"),
-        team=rollout.session.team,
-        source=rollout.session,
-        node=rollout.node_number,
-        step=branch.step_number,
-        changes=_with_seed(rollout, branch, changes),
-        title=f"{rollout.session.title[:80]} · step {branch.step_number}, branch {branch.index}",
-        hidden=True,
-        rollout=str(rollout.uuid),
-    )
-
-
-def _with_seed(rollout: Rollout, branch: RolloutBranch, changes: Changes) -> Changes:
-    """Every branch draws anew, where the API takes a seed: branches with one seed would all be the same."""
-    config = dict(changes.config if changes.config is not None else rollout.session.config)
-    for role in ("root", "sub"):
-        model = config.get(role)
-        if isinstance(model, dict) and model.get("api") in ("openai", "embedded"):
-            seed = (rollout.pk * 1_000_003 + branch.step_number * 1_009 + branch.index) % 2**31
-            config[role] = {**model, "sampling": {**model.get("sampling", {}), "seed": seed}}
-    return msgspec.structs.replace(changes, config=config)
-
-
-def _score(rollout: Rollout) -> int:
-    quick = isinstance(scorer_from_plain(rollout.scorer), QUICK)
-    ended = rollout.branches.filter(scored_at=None, session__status__in=ENDED).select_related("session__team")
-    found = list(ended[:ROUND_BRANCHES])
-    for branch in found:
-        session = branch.session
-        assert session is not None
-        if session.status != Session.Status.FINISHED:
-            _note(branch, None, f"the branch ended as {session.status}: {session.error_message or 'no answer'}")
+        last = list(_jobs(rollout)[:MAX_FAILURES])
+        if any(job.status in ACTIVE for job in last) or not has_work(rollout):
             continue
-        if quick:
-            _score_branch(rollout, branch)
-        elif not Job.objects.filter(kind=SCORE_BRANCH, session=session).exists():
-            actor = Actor(rollout.created_by, "worker")
-            start_job(SCORE_BRANCH, team=session.team, session=session, actor=actor, args={"branch": branch.pk})
-    return len(found)
+        if len(last) == MAX_FAILURES and all(job.status == Job.Status.FAILED for job in last):
+            end_rollout(rollout, Rollout.Status.FAILED, last[0].error_type, last[0].error_message)
+            continue
+        actor = Actor(rollout.created_by, "worker")
+        args = {"rollout": str(rollout.uuid)}
+        start_job(KEEP_ROLLOUT, team=rollout.session.team, session=rollout.session, actor=actor, args=args)
+        started += 1
+    _stop_left_over()
+    return started
 
 
-@job_kind(SCORE_BRANCH)
-def score_branch(run: JobRun) -> None:
-    """Score one branch in a sandbox or by a model."""
-    branch = RolloutBranch.objects.select_related("session__team", "rollout").filter(pk=run.args["branch"]).first()
-    if branch is None or branch.session is None or branch.scored_at is not None:
-        return
-    _score_branch(branch.rollout, branch)
-
-
-def _score_branch(rollout: Rollout, branch: RolloutBranch) -> None:
-    assert branch.session is not None
-    try:
-        result = score(scorer_from_plain(rollout.scorer), _answer_of(branch.session), branch.session)
-    except CannotScore as error:
-        _note(branch, None, str(error))
-    else:
-        _note(branch, result.value, result.note)
-
-
-def _answer_of(session: Session) -> str:
-    """The whole answer: the row holds its beginning only."""
-    tree = Tree()
-    for line in all_after(session.pk):
-        fold_line(tree, line)
-    answer = tree.answer
-    if isinstance(answer, BlobText):
-        return blob_store().text(answer.sha256)
-    return answer or ""
-
-
-def _note(branch: RolloutBranch, value: float | None, note: str) -> None:
-    RolloutBranch.objects.filter(pk=branch.pk, scored_at=None).update(
-        score=value, note=note[:2000], scored_at=timezone.now()
+def has_work(rollout: Rollout) -> bool:
+    return (
+        bool(due_branches(rollout))
+        or to_score(rollout).exists()
+        or (left_micro_usd(rollout) == 0 and _spending(rollout).exists())
+        or not rollout.branches.filter(scored_at=None).exists()
     )
 
 
-def _finish(rollout: Rollout) -> None:
+@job_kind(KEEP_ROLLOUT)
+def keep_rollout(run: JobRun) -> None:
+    """Do what is to be done for one rollout now."""
+    found = Rollout.objects.filter(uuid=run.args["rollout"], status=Rollout.Status.RUNNING)
+    rollout = found.select_related("session__team", "created_by").first()
+    if rollout is None:
+        return
+    try:
+        _keep(run, rollout)
+    except (InvalidScorer, msgspec.ValidationError) as error:
+        message = f"the rollout was stored by another release: {error}"
+        end_rollout(rollout, Rollout.Status.FAILED, type(error).__name__, message)
+
+
+def _keep(run: JobRun, rollout: Rollout) -> None:
+    for branch in to_score(rollout):
+        run.check()
+        score_or_start(rollout, branch)
+    for branch in due_branches(rollout):
+        run.check()
+        if left_micro_usd(rollout) == 0:
+            break
+        fork_branch(rollout, branch)
+    if left_micro_usd(rollout) == 0 and _spending(rollout).exists():
+        _stop_spending(rollout)
     if not rollout.branches.filter(scored_at=None).exists():
-        Rollout.objects.filter(pk=rollout.pk, status=Rollout.Status.RUNNING).update(
-            status=Rollout.Status.FINISHED, finished_at=timezone.now()
-        )
+        end_rollout(rollout, Rollout.Status.FINISHED)
+
+
+def _spending(rollout: Rollout) -> QuerySet[RolloutBranch]:
+    """Branches that run or are still to be forked."""
+    would_run = Q(session=None) | Q(session__status=Session.Status.RUNNING)
+    return rollout.branches.filter(would_run, scored_at=None)
+
+
+def _stop_spending(rollout: Rollout) -> None:
+    """The limit on cost is reached. What is over is still scored, so that nothing that was paid for is lost."""
+    message = f"The branches have cost {rollout.max_cost_usd:g} US dollars, as much as they may together."
+    Rollout.objects.filter(pk=rollout.pk).update(error_type="LimitReached", error_message=message)
+    for branch in rollout.branches.filter(session=None, scored_at=None):
+        note_score(branch, None, "not forked: the rollout has cost as much as it may")
+    _stop_branches(rollout.branches.filter(scored_at=None), Actor(rollout.created_by, "worker"))
+
+
+def end_rollout(
+    rollout: Rollout, status: str, error_type: str = "", error_message: str = "", *, actor: Actor | None = None
+) -> bool:
+    """End it with all of its branches. Idempotent; False when it was over already."""
+    ended = {"status": status, "finished_at": timezone.now()}
+    if error_type:
+        ended |= {"error_type": error_type[:64], "error_message": error_message[:4000]}
+    if not Rollout.objects.filter(pk=rollout.pk, status=Rollout.Status.RUNNING).update(**ended):
+        return False
+    if status != Rollout.Status.FINISHED:
+        left = RolloutBranch.objects.filter(rollout=rollout, scored_at=None)
+        left.update(note="the rollout ended before it was scored", scored_at=timezone.now())
+        _stop_branches(rollout.branches.all(), actor or Actor(rollout.created_by, "worker"))
+    return True
+
+
+def _stop_left_over() -> None:
+    """Whoever ended a rollout may have died before its branches were stopped."""
+    ended = (Rollout.Status.STOPPED, Rollout.Status.FAILED)
+    _stop_branches(RolloutBranch.objects.filter(rollout__status__in=ended), Actor(None, "worker"))
+
+
+def _stop_branches(branches: QuerySet[RolloutBranch], actor: Actor) -> None:
+    sessions = Session.objects.filter(rollout_branches__in=branches, status=Session.Status.RUNNING)
+    for session in sessions.select_related("team"):
+        stop_session(session, actor=actor)
+
+
+def _jobs(rollout: Rollout) -> QuerySet[Job]:
+    """Newest first."""
+    return Job.objects.filter(kind=KEEP_ROLLOUT, session=rollout.session, args__rollout=str(rollout.uuid))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 
 from django.db import transaction
-from django.utils import timezone
 
 from rlmweb.audit.record import record as audit
 from runs.access import Actor
 from runs.models import Node, Rollout, RolloutBranch, Session, Step
 from runs.replay.changes import Changes, changes_to_plain
+from runs.replay.rollouts.keeping import end_rollout
 from runs.replay.rollouts.scorers import Scorer, scorer_to_plain
-from runs.services.sessions import stop_session
+from runs.services.config import config_from_plain
 from runs.services.snapshots.reading import require_snapshot
 
 MOST_PER_STEP = 64
@@ -24,11 +25,20 @@ class CannotRollOut(ValueError):
 
 
 def start_rollout(
-    *, actor: Actor, session: Session, node: int, steps: Sequence[int], branches: int, scorer: Scorer, changes: Changes
+    *,
+    actor: Actor,
+    session: Session,
+    node: int,
+    steps: Sequence[int],
+    branches: int,
+    scorer: Scorer,
+    changes: Changes,
+    max_cost_usd: float | None = None,
 ) -> Rollout:
     """Begin a rollout of `branches` forks from the end of each of `steps` (0: from the start).
 
-    Raises `CannotRollOut`, `SnapshotError` before anything is written.
+    When all of them together have cost `max_cost_usd`, those that run are stopped and no more are forked.
+    Raises `CannotRollOut`, `InvalidConfig`, `SnapshotError` before anything is written.
     """
     wanted = sorted(set(steps))
     if not wanted:
@@ -37,6 +47,10 @@ def start_rollout(
         raise CannotRollOut(f"Between 1 and {MOST_PER_STEP} branches can be forked from a step, not {branches}.")
     if len(wanted) * branches > MOST_BRANCHES:
         raise CannotRollOut(f"{len(wanted) * branches} branches are too many at once; the most is {MOST_BRANCHES}.")
+    if max_cost_usd is not None and not (isfinite(max_cost_usd) and max_cost_usd > 0):
+        raise CannotRollOut("The limit on cost must be more than nothing.")
+    if changes.config is not None:
+        config_from_plain(changes.config)
     top = Node.objects.filter(session=session, number=node).first()
     if top is None:
         raise CannotRollOut(f"The session has no node {node}.")
@@ -56,6 +70,7 @@ def start_rollout(
             branches_per_step=branches,
             scorer=scorer_to_plain(scorer),
             changes=changes_to_plain(changes),
+            max_cost_usd=max_cost_usd,
         )
         RolloutBranch.objects.bulk_create(
             RolloutBranch(rollout=rollout, step_number=step, index=index)
@@ -76,10 +91,15 @@ def start_rollout(
 
 def stop_rollout(rollout: Rollout, *, actor: Actor) -> bool:
     """Stop it with all of its branches. Idempotent; False when it was over already."""
-    running = Rollout.objects.filter(pk=rollout.pk, status=Rollout.Status.RUNNING)
-    if not running.update(status=Rollout.Status.STOPPED, finished_at=timezone.now()):
+    if not end_rollout(rollout, Rollout.Status.STOPPED, actor=actor):
         return False
-    for branch in rollout.branches.filter(session__status=Session.Status.RUNNING).select_related("session__team"):
-        assert branch.session is not None
-        stop_session(branch.session, actor=actor)
+    audit(
+        "rollout.stop",
+        actor=actor.name,
+        object_type="rollout",
+        object_id=rollout.uuid,
+        team_uuid=rollout.session.team.uuid,
+        source=actor.source,
+        details={"session": str(rollout.session.uuid)},
+    )
     return True

@@ -10,10 +10,9 @@ from django.urls import reverse
 
 from rlmweb.teams.models import Role
 from runs.models import Rollout, Session
-from runs.replay.rollouts.keeping import keep_rollouts
 from runs.replay.rollouts.scorers import Exact
 from tests.factories import make_user
-from tests.runs.replay.rollouts.test_rollouts import begin, keep_until_over
+from tests.runs.replay.rollouts.test_rollouts import begin, keep, keep_until_over
 from tests.runs.services.test_snapshots import run_cells
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -92,7 +91,7 @@ def test_what_is_wrong_is_said_and_the_input_is_kept(
 def test_stopping_ends_the_branches(client: Any, source: Session) -> None:
     client.force_login(source.created_by)
     rollout = begin(source, [1], 2, Exact("done"))
-    keep_rollouts()
+    keep()
     response = client.post(reverse("runs:rollout_stop", args=[rollout.uuid]))
     assert response.status_code == 302
     rollout.refresh_from_db()
@@ -103,7 +102,7 @@ def test_stopping_ends_the_branches(client: Any, source: Session) -> None:
 def test_branches_are_not_in_the_list_of_sessions(client: Any, source: Session) -> None:
     client.force_login(source.created_by)
     begin(source, [1], 2, Exact("done"))
-    keep_rollouts()
+    keep()
     page = client.get(reverse("runs:session_list")).content.decode()
     assert page.count(str(source.uuid)) >= 1
     assert "branch 1" not in page

@@ -11,8 +11,7 @@ import pytest
 from runs.access import Actor
 from runs.models import Job, Rollout, RolloutBranch, Session, Step
 from runs.replay.changes import Changes
-from runs.replay.rollouts import keeping
-from runs.replay.rollouts.keeping import keep_rollouts
+from runs.replay.rollouts.keeping import KEEP_ROLLOUT, keep_rollouts
 from runs.replay.rollouts.results import to_csv, to_plain
 from runs.replay.rollouts.scorers import (
     CannotScore,
@@ -27,6 +26,7 @@ from runs.replay.rollouts.scorers import (
     score,
     scorer_from_plain,
 )
+from runs.replay.rollouts.scoring import SCORE_BRANCH
 from runs.replay.rollouts.starting import CannotRollOut, start_rollout, stop_rollout
 from runs.services.execution import execute_step
 from runs.services.jobs import run_job
@@ -49,6 +49,14 @@ def begin(source: Session, steps: list[int], branches: int, scorer: Scorer, **fi
         scorer=scorer,
         changes=fields.get("changes", Changes()),
     )
+
+
+def keep() -> int:
+    """One look by the clock, and the keepers' jobs that it starts."""
+    started = keep_rollouts()
+    for uuid in Job.objects.filter(kind=KEEP_ROLLOUT, status=Job.Status.READY).values_list("uuid", flat=True):
+        run_job(uuid)
+    return started
 
 
 def keep_until_over(rollout: Rollout, timeout_s: float = 90) -> None:
@@ -95,7 +103,7 @@ def test_a_score_in_a_sandbox_is_a_job_of_its_own_and_made_once() -> None:
     rollout = begin(source, [1], 2, PythonFunction(source_code, "done"))
     keep_until_over(rollout)
     assert [branch.score for branch in rollout.branches.all()] == [0.75, 0.75]
-    assert Job.objects.filter(kind=keeping.SCORE_BRANCH).count() == 2
+    assert Job.objects.filter(kind=SCORE_BRANCH).count() == 2
 
 
 def test_a_branch_that_cannot_be_forked_says_why_and_holds_nobody_up() -> None:
@@ -112,20 +120,20 @@ def test_a_branch_that_cannot_be_forked_says_why_and_holds_nobody_up() -> None:
 def test_a_stopped_rollout_stops_its_branches() -> None:
     source = run_cells("x = [1]")
     rollout = begin(source, [1], 3, Exact("done"))
-    keep_rollouts()
+    keep()
     assert rollout.branches.filter(session__status="running").count() == 3
     assert stop_rollout(rollout, actor=Actor(None, "test")) is True
     assert stop_rollout(rollout, actor=Actor(None, "test")) is False
     assert set(Session.objects.filter(hidden=True).values_list("status", flat=True)) == {"stopped"}
-    assert keep_rollouts() == 0
+    assert keep() == 0
 
 
 def test_no_more_branches_run_at_once_than_allowed(settings: Any) -> None:
     settings.ROLLOUT_BRANCHES = 2
     source = run_cells("x = [1]")
     rollout = begin(source, [1], 5, Exact("done"))
-    keep_rollouts()
-    keep_rollouts()
+    keep()
+    keep()
     assert rollout.branches.exclude(session=None).count() == 2
     keep_until_over(rollout)
     assert rollout.branches.filter(score=1.0).count() == 5
