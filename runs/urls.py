@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, path
 
 from runs.api.api import api
-from runs.views import compare, contexts, docs, keys, reexecution, rollout, run, sessions, snapshot, start, status
+from runs.views import compare, contexts, docs, fork, keys, reexecution, rollout, run, sessions, snapshot, start, status
 
 app_name = "runs"
 STEP = "sessions/<uuid:uuid>/nodes/<int:node>/steps/<int:step>/"
@@ -42,6 +42,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ),
     path("reexecutions/<uuid:uuid>/", reexecution.reexecution, name="reexecution"),
     path("reexecutions/<uuid:uuid>/stop/", reexecution.reexecution_stop, name="reexecution_stop"),
+    path("sessions/<uuid:uuid>/nodes/<int:node>/steps/<int:step>/fork/", fork.fork_new, name="fork_new"),
+    path("sessions/<uuid:uuid>/lineage/", fork.lineage, name="lineage"),
     path("compare/", compare.compare, name="compare"),
     path("rollouts/<uuid:uuid>/", rollout.rollout, name="rollout"),
     path("rollouts/<uuid:uuid>/stop/", rollout.rollout_stop, name="rollout_stop"),

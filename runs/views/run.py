@@ -17,6 +17,7 @@ from runs.access import session_for
 from runs.blobs import BlobMissing, blob_store
 from runs.events.read import PAGE_EVENTS, last_seq, read_lines
 from runs.models import Blob, BlobUse, Session
+from runs.replay.origin import origin_of
 from runs.stream.database import in_thread
 
 BLOB_PAGE_BYTES = 64 * 1024
@@ -34,7 +35,13 @@ class BadNumber(ValueError):
 @require_safe
 def session(request: HttpRequest, uuid: UUID) -> HttpResponse:
     shown = session_for(request.user, uuid)
-    context = {"session": shown, "last_seq": last_seq(shown.pk), "may_stop": _may_stop(request, uuid)}
+    context = {
+        "session": shown,
+        "last_seq": last_seq(shown.pk),
+        "may_stop": _may_stop(request, uuid),
+        "origin": origin_of(shown.origin),
+        "has_forks": shown.forks.filter(hidden=False).exists(),
+    }
     return render(request, "runs/session.html", context)
 
 

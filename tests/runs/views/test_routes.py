@@ -41,6 +41,8 @@ ELSEWHERE = {
     "reexecution_new": "test_reexecution.py",
     "reexecution": "test_reexecution.py",
     "reexecution_stop": "test_reexecution.py",
+    "fork_new": "test_fork.py",
+    "lineage": "test_fork.py",
     "rollout_new": "test_rollout.py",
     "rollout": "test_rollout.py",
     "rollout_stop": "test_rollout.py",
