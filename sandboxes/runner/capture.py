@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MANIFEST_VERSION = 1
 EXAMINE_ALL_EVERY = 16
 REASON_CHARS = 300
+NAME_CHARS = 200
 DESCRIBED_PREVIEW_CHARS = 200
 _FLAT = frozenset((str, bytes, int, float, complex, bool, type(None)))
 
@@ -68,8 +69,13 @@ class Capture:
         if base["count"] % EXAMINE_ALL_EVERY == EXAMINE_ALL_EVERY - 1:
             touched = None
         kind_of_module = type(sys)
-        bound = {name: value for name, value in self._values.items() if self._is_wanted(name)}
-        modules = {name: value.__name__ for name, value in bound.items() if type(value) is kind_of_module}
+        wanted = {name: value for name, value in self._values.items() if self._is_wanted(name)}
+        bound = {name: value for name, value in wanted.items() if _can_be_named(name)}
+        modules = {
+            name: value.__name__
+            for name, value in bound.items()
+            if type(value) is kind_of_module and _can_be_named(value.__dict__.get("__name__"))
+        }
         names = {name for name in bound if name not in modules}
         unloaded = {name for name in unloaded if name not in bound}
         modules.update({name: module for name, module in base["modules"].items() if name in unloaded})
@@ -93,6 +99,11 @@ class Capture:
             "modules": modules,
             "dropped": [
                 {"name": name, "type": kind, "reason": reason} for name, (kind, reason) in sorted(self._dropped.items())
+            ]
+            + [
+                {"name": clip(clean(name), NAME_CHARS), "reason": "names like this one are not held"}
+                for name in sorted(wanted)
+                if name not in bound
             ],
             "state": state,
         }
@@ -350,6 +361,11 @@ class Capture:
             return self._put(pickle.dumps(found, 5))
         except Exception:
             return before
+
+
+def _can_be_named(name: Any) -> bool:
+    """Is it a name that a manifest can hold?"""
+    return type(name) is str and len(name) <= NAME_CHARS and clean(name) == name
 
 
 def _is_flat(value: Any) -> bool:

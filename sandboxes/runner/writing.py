@@ -201,7 +201,7 @@ class Writing:
         self._stop(writer)
         snapshot, name = writer.snapshot, writer.name
         reason = why or "saving it ended the process that saves"
-        if name:
+        if name and name not in snapshot.exclude:
             snapshot.exclude[name] = [snapshot.id, f"{reason}, so it is left out"]
         else:
             self._blank_tries += 1

@@ -231,7 +231,7 @@ class SnapshotTaker:
         return self._wanted.setdefault(f"{ID_PREFIX}{step}", _Wanted(step, asked=False))
 
     def _take_part(self, frame: SnapshotPart, wanted: _Wanted) -> None:
-        wanted.size_bytes += sum(blob.size_bytes for blob in frame.blobs)
+        wanted.size_bytes += sum(abs(blob.size_bytes) for blob in frame.blobs)
         if wanted.size_bytes > self._most_bytes:
             logger.warning("node %s sends more for one snapshot than its sandbox can hold", self._node.pk)
             return  # acknowledged and forgotten: the manifest that names these contents will be refused
