@@ -8,11 +8,13 @@ from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
-from runs.api import contexts, installation, sessions, snapshots
+from runs.api import contexts, installation, rollouts, sessions, snapshots
 from runs.api.auth import AUTH
 from runs.api.schemas import Problem
 from runs.replay.inspect.errors import InspectError
 from runs.replay.inspect.problems import problem_of
+from runs.replay.rollouts.scorers import InvalidScorer
+from runs.replay.rollouts.starting import CannotRollOut
 from runs.services.config import InvalidConfig
 from runs.services.contexts import ContextError
 from runs.services.snapshots.reading import SnapshotError
@@ -25,6 +27,7 @@ api = NinjaAPI(title="rlmweb", version="1", urls_namespace="runs:api", auth=AUTH
 api.add_router("/contexts", contexts.router)
 api.add_router("/sessions", sessions.router)
 api.add_router("/sessions", snapshots.router)
+api.add_router("", rollouts.router)
 api.add_router("", installation.router)
 
 
@@ -61,6 +64,12 @@ def _http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
 @api.exception_handler(InvalidConfig)
 def _invalid_config(request: HttpRequest, error: InvalidConfig) -> HttpResponse:
     return _problem(request, 422, "invalid_config", str(error))
+
+
+@api.exception_handler(InvalidScorer)
+@api.exception_handler(CannotRollOut)
+def _invalid_rollout(request: HttpRequest, error: InvalidScorer | CannotRollOut) -> HttpResponse:
+    return _problem(request, 422, "invalid_rollout", str(error))
 
 
 @api.exception_handler(ContextError)

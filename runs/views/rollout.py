@@ -17,6 +17,7 @@ from runs.models import Rollout, Session
 from runs.queries import expected_answer
 from runs.replay.changes import Changes
 from runs.replay.rollouts.chart import chart_of
+from runs.replay.rollouts.reading import rollout_for
 from runs.replay.rollouts.results import branches_of, outcomes_of, to_csv, to_json
 from runs.replay.rollouts.scorers import InvalidScorer, Scorer, scorer_from_plain
 from runs.replay.rollouts.starting import MOST_PER_STEP, CannotRollOut, start_rollout, stop_rollout
@@ -126,7 +127,7 @@ def _started(request: HttpRequest, session: Session, node: int, form: RolloutFor
 @login_required
 @require_safe
 def rollout(request: HttpRequest, uuid: UUID) -> HttpResponse:
-    found = _rollout_for(request, uuid)
+    found = rollout_for(request.user, uuid)
     branches = branches_of(found)
     outcomes = outcomes_of(found, branches)
     context = {
@@ -149,9 +150,7 @@ def rollout(request: HttpRequest, uuid: UUID) -> HttpResponse:
 @login_required
 @require_POST
 def rollout_stop(request: HttpRequest, uuid: UUID) -> HttpResponse:
-    found = _rollout_for(request, uuid)
-    if not may(request.user, found.session, "evaluate"):
-        raise Http404
+    found = rollout_for(request.user, uuid, "evaluate")
     stop_rollout(found, actor=actor_of(request.user, "web"))
     return redirect("runs:rollout", uuid=found.uuid)
 
@@ -159,7 +158,7 @@ def rollout_stop(request: HttpRequest, uuid: UUID) -> HttpResponse:
 @login_required
 @require_GET
 def rollout_export(request: HttpRequest, uuid: UUID, form: str) -> HttpResponse:
-    found = _rollout_for(request, uuid)
+    found = rollout_for(request.user, uuid)
     makers = {"csv": (to_csv, "text/csv; charset=utf-8"), "json": (to_json, "application/json")}
     if form not in makers:
         raise Http404
@@ -167,15 +166,6 @@ def rollout_export(request: HttpRequest, uuid: UUID, form: str) -> HttpResponse:
     response = HttpResponse(make(found), content_type=content_type)
     response["Content-Disposition"] = f'attachment; filename="rollout-{found.uuid}.{form}"'
     return response
-
-
-def _rollout_for(request: HttpRequest, uuid: UUID) -> Rollout:
-    """Whoever sees the session sees its rollouts. Raises `Http404`."""
-    found = Rollout.objects.select_related("session", "created_by").filter(uuid=uuid).first()
-    if found is None:
-        raise Http404
-    found.session = session_for(request.user, found.session.uuid)
-    return found
 
 
 def _whole(text: str) -> int:

@@ -8,9 +8,10 @@ import json
 from typing import Any
 
 from runs.models import Rollout, RolloutBranch, Session
+from runs.replay.rollouts.costs import MICRO_USD, spent_micro_usd
 from runs.replay.rollouts.statistics import RIGHT_FROM, StepOutcome, largest_drop
 
-COLUMNS = ("step", "branch", "status", "score", "right", "answer", "cost_usd", "note", "session")
+COLUMNS = ("step", "branch", "status", "score", "right", "answer", "cost_usd", "scoring_usd", "note", "session")
 
 
 def branches_of(rollout: Rollout) -> list[RolloutBranch]:
@@ -46,7 +47,11 @@ def to_plain(rollout: Rollout) -> dict[str, Any]:
         "node": rollout.node_number,
         "status": rollout.status,
         "scorer": rollout.scorer,
+        "changes": rollout.changes,
         "branches_per_step": rollout.branches_per_step,
+        "max_cost_usd": rollout.max_cost_usd,
+        "cost_usd": spent_micro_usd(rollout) / MICRO_USD,
+        "error": f"{rollout.error_type}: {rollout.error_message}" if rollout.error_type else "",
         "steps": [
             {
                 "step": each.step,
@@ -85,10 +90,22 @@ def _row(branch: RolloutBranch) -> tuple[Any, ...]:
     session: Session | None = branch.session
     status = session.status if session is not None else ("failed" if branch.scored_at else "waiting")
     right = None if branch.score is None else branch.score >= RIGHT_FROM
-    cost_usd = session.meter.cost_micro_usd / 1e6 if session is not None else 0.0
+    cost_usd = session.meter.cost_micro_usd / MICRO_USD if session is not None else 0.0
+    scoring_usd = None if branch.scoring_micro_usd is None else branch.scoring_micro_usd / MICRO_USD
     answer = (session.answer or "") if session is not None else ""
     uuid = str(session.uuid) if session is not None else ""
-    return (branch.step_number, branch.index, status, branch.score, right, answer, cost_usd, branch.note, uuid)
+    return (
+        branch.step_number,
+        branch.index,
+        status,
+        branch.score,
+        right,
+        answer,
+        cost_usd,
+        scoring_usd,
+        branch.note,
+        uuid,
+    )
 
 
 def _safe(cell: Any) -> Any:

@@ -48,6 +48,7 @@ def begin(source: Session, steps: list[int], branches: int, scorer: Scorer, **fi
         branches=branches,
         scorer=scorer,
         changes=fields.get("changes", Changes()),
+        max_cost_usd=fields.get("max_cost_usd"),
     )
 
 
