@@ -28,7 +28,7 @@ async def picture(page: Page, name: str) -> None:
         return
     folder = Path(PICTURES)
     for scheme in ("dark", "light"):
-        await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        await page.emulate_media(color_scheme=scheme)
         await page.set_viewport_size({"width": 1280, "height": 900})
         await page.screenshot(path=folder / f"{name}-{scheme}.png", full_page=True)
     await page.set_viewport_size({"width": 420, "height": 800})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ from runs.access import Actor
 from runs.events.types import SnapshotFailed, SnapshotTaken, decode_event
 from runs.models import Event, Session
 from runs.services.sessions import start_session
+from runs.services.snapshots.passing import passing_file
 from runs.services.snapshots.reading import manifest_of, snapshot_of, snapshots_of
 from runs.services.snapshots.scratch import ScratchAnswer, open_fresh, open_scratch
 from sandboxes.models import SandboxRecord
@@ -135,9 +139,10 @@ def test_a_manifest_may_not_name_contents_that_its_session_did_not_bring(monkeyp
     """As if code had taken its runner over: it claims that a content of somebody else belongs to its state."""
     from runs.blobs import blob_store
     from runs.services.snapshots import taking
+    from sandboxes import manifest as manifests
 
     secret = blob_store().put(b"a text of another team")
-    decode = taking.decode_manifest
+    decode = manifests.decode_manifest
 
     def forged(text: str) -> Any:
         manifest = decode(text)
@@ -151,3 +156,15 @@ def test_a_manifest_may_not_name_contents_that_its_session_did_not_bring(monkeyp
     assert [event.step for event in failed] == [1, 2]
     assert secret.sha256 in failed[0].reason
     assert not snapshots_of(session).exists()
+
+
+def test_files_that_a_dead_worker_left_on_their_way_are_removed(settings: Any, tmp_path: Path) -> None:
+    settings.DATA_DIR = tmp_path
+    folder = tmp_path / "passing"
+    folder.mkdir()
+    for name, age_s in (("old", 7200), ("new", 60)):
+        (folder / name).touch()
+        os.utime(folder / name, (time.time() - age_s,) * 2)
+    with passing_file() as path:
+        assert {each.name for each in folder.iterdir()} == {"new", path.name}
+    assert {each.name for each in folder.iterdir()} == {"new"}
