@@ -6,17 +6,13 @@ What a runner says of its contents is a claim: each is hashed again here, and st
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
-from pathlib import Path
 from typing import IO
 
-from django.conf import settings
-
 from runs.blobs import BlobStore, Stored
+from runs.services.snapshots.passing import passing_file
 from sandboxes import aio
 from sandboxes.contract import Sandbox
 from sandboxes.errors import ProtocolViolation
@@ -37,16 +33,10 @@ def store_part(sandbox: Sandbox, part: SnapshotPart, store: BlobStore, max_bytes
 
 
 def _store_part(sandbox: Sandbox, part: SnapshotPart, store: BlobStore, max_bytes: int) -> list[Stored]:
-    folder = Path(settings.DATA_DIR) / "incoming"
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, path = tempfile.mkstemp(prefix="part-", dir=folder)
-    os.close(handle)
-    try:
-        aio.run(sandbox.get_file(part.file, path, max_bytes=max_bytes), timeout_s=FETCH_TIMEOUT_S)
-        with open(path, "rb") as file:
+    with passing_file() as path:
+        aio.run(sandbox.get_file(part.file, str(path), max_bytes=max_bytes), timeout_s=FETCH_TIMEOUT_S)
+        with path.open("rb") as file:
             return [_store(file, blob, store) for blob in part.blobs]
-    finally:
-        os.unlink(path)
 
 
 def _store(file: IO[bytes], blob: BlobEntry, store: BlobStore) -> Stored:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import tempfile
 from collections.abc import Collection
-from pathlib import Path
 from typing import IO
 
 import zstandard
-from django.conf import settings
 
 from runs.blobs import BlobError, BlobStore
 from runs.models import BlobUse, Node
 from runs.services.boxsetup import context_sha256
+from runs.services.snapshots.passing import passing_file
 from runs.services.snapshots.reading import named
 from sandboxes.frames import BlobEntry, Need
 from sandboxes.link import RunnerLink
@@ -31,15 +28,10 @@ def supply(link: RunnerLink, need: Need, node: Node, store: BlobStore) -> list[s
     """
     wanted = list(dict.fromkeys(need.blobs))
     allowed = _allowed(wanted, node)
-    folder = Path(settings.DATA_DIR) / "outgoing"
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, path = tempfile.mkstemp(prefix="pack-", dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as pack:
+    with passing_file() as path:
+        with path.open("wb") as pack:
             found, missing = _write(pack, wanted, allowed, store)
-        link.supply(need.id, path, found, missing)
-    finally:
-        os.unlink(path)
+        link.supply(need.id, str(path), found, missing)
     return missing
 
 

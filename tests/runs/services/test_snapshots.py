@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from runs.access import Actor
+from runs.blobs import blob_store
 from runs.events.types import SnapshotFailed, SnapshotTaken, decode_event
 from runs.models import Event, Session
 from runs.services.sessions import start_session
 from runs.services.snapshots.passing import passing_file
 from runs.services.snapshots.reading import manifest_of, snapshot_of, snapshots_of
 from runs.services.snapshots.scratch import ScratchAnswer, open_fresh, open_scratch
+from sandboxes.manifest import decode_manifest
 from sandboxes.models import SandboxRecord
 from tests.factories import make_context, make_team, make_user, scripted_config
 from tests.runs.services.inline import run_to_end
@@ -145,12 +147,12 @@ def test_a_manifest_may_not_name_contents_that_its_session_did_not_bring(monkeyp
     decode = manifests.decode_manifest
 
     def forged(text: str) -> Any:
-        manifest = decode(text)
+        manifest = decode_manifest(text)
         return type(manifest)(
             python=manifest.python, variables=manifest.variables, pieces=manifest.pieces, state=secret.sha256
         )
 
-    monkeypatch.setattr(taking, "decode_manifest", forged)
+    monkeypatch.setattr("runs.services.snapshots.taking.decode_manifest", forged)
     session = run_cells("x = 1")
     failed = events_of(session, SnapshotFailed)
     assert [event.step for event in failed] == [1, 2]
