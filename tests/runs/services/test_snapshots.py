@@ -139,12 +139,7 @@ def test_files_of_the_workspace_are_part_of_the_state() -> None:
 
 def test_a_manifest_may_not_name_contents_that_its_session_did_not_bring(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if code had taken its runner over: it claims that a content of somebody else belongs to its state."""
-    from runs.blobs import blob_store
-    from runs.services.snapshots import taking
-    from sandboxes import manifest as manifests
-
     secret = blob_store().put(b"a text of another team")
-    decode = manifests.decode_manifest
 
     def forged(text: str) -> Any:
         manifest = decode_manifest(text)
