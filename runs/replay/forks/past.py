@@ -85,7 +85,8 @@ class _Choice:
         if kind in SESSION_EVENTS or not isinstance(node, int) or node not in past.number_of:
             return None
         own = node == past.top.number
-        if own and (kind in OWN_NODE_EVENTS or self._is_later(kind, data)):
+        # Before its first step nothing is common: the fork's node starts anew, perhaps with another question.
+        if own and (past.step == 0 or kind in OWN_NODE_EVENTS or self._is_later(kind, data)):
             return None
         data["node"] = past.number_of[node]
         if kind == "node.started":

@@ -16,7 +16,7 @@ from runs.models import Session
 from runs.replay.rollouts.judge import NoVerdict, judge
 from runs.services.snapshots.reading import SnapshotError
 from runs.services.snapshots.scratch import ScratchBox, open_plain_scratch
-from sandboxes.errors import SandboxError
+from sandboxes.errors import ExecTimeout, SandboxError
 
 SCORE_TIMEOUT_S = 10.0
 MAX_TEXT = 100_000
@@ -78,6 +78,10 @@ class CannotScore(Exception):
     def __init__(self, message: str, micro_usd: int | None = 0) -> None:
         super().__init__(message)
         self.micro_usd = micro_usd
+
+
+class NoSandbox(CannotScore):
+    """There was no sandbox to score in, which says nothing about the answer: there may be one later."""
 
 
 class Score(msgspec.Struct, frozen=True):
@@ -177,8 +181,12 @@ def _from_code(code: str, session: Session) -> Score:
     try:
         with open_plain_scratch(session) as box:
             return _value_of(box, code)
-    except (SandboxError, SnapshotError) as error:
-        raise CannotScore(f"no sandbox to score in: {error}") from error
+    except ExecTimeout as error:
+        raise CannotScore(f"scoring does not end: {error}") from error
+    except (SandboxError, TimeoutError) as error:
+        raise NoSandbox(f"no sandbox to score in: {error}") from error
+    except SnapshotError as error:
+        raise CannotScore(str(error)) from error
 
 
 def _value_of(box: ScratchBox, code: str) -> Score:

@@ -104,6 +104,7 @@ def test_a_fork_from_the_start_begins_anew_with_what_was_changed() -> None:
     source = run_cells("x = [1]", "x.append(2)")
     session = run_to_end(fork(source, 0, reply=f"```repl\nx = 'new'\n{GIVE}\n```"))
     assert session.answer == "'new'"
+    assert Event.objects.filter(session=session, type="node.started", node=0).count() == 1
 
 
 def test_the_fork_of_a_fork_goes_on_from_either() -> None:

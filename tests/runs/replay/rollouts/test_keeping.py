@@ -18,7 +18,7 @@ from runs.replay.rollouts import branching, keeping, scoring
 from runs.replay.rollouts.branching import fork_branch
 from runs.replay.rollouts.costs import rests_after, spent_micro_usd
 from runs.replay.rollouts.keeping import KEEP_ROLLOUT, keep_rollouts
-from runs.replay.rollouts.scorers import CannotScore, Exact, PythonFunction, Score
+from runs.replay.rollouts.scorers import CannotScore, Exact, NoSandbox, PythonFunction, Score
 from runs.replay.rollouts.scoring import SCORE_BRANCH
 from runs.replay.rollouts.starting import CannotRollOut, stop_rollout
 from runs.services.jobs import due_jobs, run_job
@@ -109,6 +109,25 @@ def test_a_score_that_breaks_does_not_hold_the_rollout_open(source: Session, mon
     keep_until_over(rollout)
     assert rollout.status == Rollout.Status.FINISHED
     assert ["out of luck" in branch.note for branch in rollout.branches.all()] == [True, True]
+
+
+def test_without_a_sandbox_it_is_tried_again_and_not_for_ever(source: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "PAUSE", timedelta(0))
+    rollout = begin(source, [1], 2, SCORER)
+    tries: list[int] = []
+
+    def scarce(_: Any, answer: str, session: Session) -> Score:
+        tries.append(session.pk)
+        if session.rollout_branches.get().index == 1 and tries.count(session.pk) == 3:
+            return Score(1.0)
+        raise NoSandbox("the service is away")
+
+    monkeypatch.setattr(scoring, "score", scarce)
+    keep_until_over(rollout)
+    first, second = rollout.branches.order_by("index")
+    assert first.score == 1.0
+    assert second.note == "it could not be scored: the service is away"
+    assert len(tries) == 3 + scoring.MAX_TRIES
 
 
 def test_a_fork_that_breaks_is_told_and_the_others_go_on(source: Session, monkeypatch: pytest.MonkeyPatch) -> None:
