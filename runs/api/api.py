@@ -8,11 +8,13 @@ from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
-from runs.api import contexts, installation, rollouts, sessions, snapshots
+from runs.api import contexts, forks, installation, rollouts, sessions, snapshots
 from runs.api.auth import AUTH
 from runs.api.schemas import Problem
+from runs.replay.forks import CannotFork
 from runs.replay.inspect.errors import InspectError
 from runs.replay.inspect.problems import problem_of
+from runs.replay.reexecution.running import CannotReexecute
 from runs.replay.rollouts.scorers import InvalidScorer
 from runs.replay.rollouts.starting import CannotRollOut
 from runs.services.config import InvalidConfig
@@ -28,6 +30,7 @@ api.add_router("/contexts", contexts.router)
 api.add_router("/sessions", sessions.router)
 api.add_router("/sessions", snapshots.router)
 api.add_router("", rollouts.router)
+api.add_router("", forks.router)
 api.add_router("", installation.router)
 
 
@@ -70,6 +73,12 @@ def _invalid_config(request: HttpRequest, error: InvalidConfig) -> HttpResponse:
 @api.exception_handler(CannotRollOut)
 def _invalid_rollout(request: HttpRequest, error: InvalidScorer | CannotRollOut) -> HttpResponse:
     return _problem(request, 422, "invalid_rollout", str(error))
+
+
+@api.exception_handler(CannotFork)
+@api.exception_handler(CannotReexecute)
+def _invalid_replay(request: HttpRequest, error: CannotFork | CannotReexecute) -> HttpResponse:
+    return _problem(request, 422, "invalid_replay", str(error))
 
 
 @api.exception_handler(ContextError)
