@@ -45,6 +45,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("sessions/<uuid:uuid>/nodes/<int:node>/steps/<int:step>/fork/", fork.fork_new, name="fork_new"),
     path("sessions/<uuid:uuid>/lineage/", fork.lineage, name="lineage"),
     path("compare/", compare.compare, name="compare"),
+    path("sessions/<uuid:uuid>/rollouts.json", rollout.session_rollouts, name="session_rollouts"),
     path("rollouts/<uuid:uuid>/", rollout.rollout, name="rollout"),
     path("rollouts/<uuid:uuid>/stop/", rollout.rollout_stop, name="rollout_stop"),
     path("rollouts/<uuid:uuid>/rollout.<str:form>", rollout.rollout_export, name="rollout_export"),

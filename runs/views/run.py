@@ -40,6 +40,7 @@ def session(request: HttpRequest, uuid: UUID) -> HttpResponse:
         "last_seq": last_seq(shown.pk),
         "may_stop": _may_stop(request, uuid),
         "origin": origin_of(shown.origin),
+        "has_rollouts": shown.rollouts.exists(),
         "has_forks": shown.forks.filter(hidden=False).exists(),
     }
     return render(request, "runs/session.html", context)

@@ -28,7 +28,8 @@ def differences_of(changes: Changes, source: dict[str, Any], texts: dict[str, st
 
 
 def _config_differences(prefix: str, before: Any, after: Any) -> list[Difference]:
-    if isinstance(before, dict) and isinstance(after, dict):
+    if isinstance(before or after, dict) and isinstance(after or before, dict):
+        before, after = before or {}, after or {}
         return [
             difference
             for name in sorted({*before, *after})

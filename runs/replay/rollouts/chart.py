@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-from runs.replay.rollouts.statistics import StepOutcome
+from runs.replay.rollouts.statistics import Drop, StepOutcome
 
 STEP_PX = 72
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 44, 16, 12, 34
@@ -28,6 +29,8 @@ class Line:
     y1: float
     x2: float
     y2: float
+    drop: bool
+    """The largest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,12 @@ class Chart:
     bottom: float = HEIGHT_PX - BOTTOM_PX
 
 
-def chart_of(outcomes: Sequence[StepOutcome]) -> Chart:
+def chart_of(outcomes: Sequence[StepOutcome], drop: Drop | None) -> Chart:
     width = LEFT_PX + RIGHT_PX + STEP_PX * max(1, len(outcomes))
     points = [_point(outcome, LEFT_PX + STEP_PX * (n + 0.5)) for n, outcome in enumerate(outcomes)]
-    known = [(point.x, point.y) for point in points if point.y is not None]
-    lines = [Line(*before, *after) for before, after in zip(known, known[1:], strict=False)]  # noqa: RUF007
+    known = [(point.outcome.step, point.x, point.y) for point in points if point.y is not None]
+    place = (drop.before, drop.after) if drop is not None else None
+    lines = [Line(x1, y1, x2, y2, (a, b) == place) for (a, x1, y1), (b, x2, y2) in pairwise(known)]
     grid = [(_y(share), f"{share:.0%}") for share in GRID]
     return Chart(width, HEIGHT_PX, points, lines, grid, right=width - RIGHT_PX)
 

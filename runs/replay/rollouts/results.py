@@ -11,6 +11,8 @@ from runs.models import Rollout, RolloutBranch, Session
 from runs.replay.rollouts.costs import MICRO_USD, spent_micro_usd
 from runs.replay.rollouts.statistics import RIGHT_FROM, StepOutcome, largest_drop
 
+MOST_SHOWN = 20
+"""Rollouts whose shares stand on the page of their session."""
 COLUMNS = ("step", "branch", "status", "score", "right", "answer", "cost_usd", "scoring_usd", "note", "session")
 
 
@@ -34,6 +36,24 @@ def _outcome(step: int, branches: list[RolloutBranch]) -> StepOutcome:
         failed=len(over) - len(scores),
         mean_score=sum(scores) / len(scores) if scores else None,
     )
+
+
+def shares_of(session: Session) -> dict[str, Any]:
+    """Shares by node, with the steps in order: of each step what the newest rollout that has it says."""
+    nodes: dict[int, dict[int, dict[str, Any]]] = {}
+    rollouts = list(session.rollouts.all()[:MOST_SHOWN])
+    for rollout in rollouts:
+        outcomes = outcomes_of(rollout, branches_of(rollout))
+        drop = largest_drop(outcomes)
+        for each in outcomes:
+            shown = {"rollout": str(rollout.uuid), "drop": drop is not None and drop.after == each.step}
+            shown |= {"step": each.step, "right": each.right, "scored": each.scored, "branches": each.branches}
+            shown |= {"share": each.share, "low": each.interval[0], "high": each.interval[1]}
+            nodes.setdefault(rollout.node_number, {}).setdefault(each.step, shown)
+    return {
+        "nodes": {node: [steps[step] for step in sorted(steps)] for node, steps in nodes.items()},
+        "running": any(rollout.status == Rollout.Status.RUNNING for rollout in rollouts),
+    }
 
 
 def to_plain(rollout: Rollout) -> dict[str, Any]:

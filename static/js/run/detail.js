@@ -4,13 +4,14 @@ import { ErrorView } from "./cell.js";
 import { h, icon, reconcile, setClass, setIcon, setText } from "./dom.js";
 import { STATUS_WORDS, cost, count, duration, plural, shapeOf, short } from "./format.js";
 import { NotesView } from "./notes.js";
+import { SharesView } from "./shares.js";
 import { StepView, factsOfCall } from "./step.js";
 import { TextView } from "./text.js";
 
 const STEPS_SHOWN = 60;
 
 export class DetailView {
-  /** `context`: {blobs, onSelect(id), addressOf(selection), isOpen(what)}. */
+  /** `context`: {blobs, onSelect(id), addressOf(selection), isOpen(what), sharesOf(node)}. */
   constructor(element, context) {
     this.element = element;
     this.context = context;
@@ -87,6 +88,7 @@ class NodeView {
     this.answer = new TextView(context.blobs, { className: "text answer" });
     this.error = new ErrorView(context.blobs);
     this.outcome.append(this.outcomeTitle, this.answer.element, this.error.element);
+    this.shares = new SharesView();
     this.notes = new NotesView();
     this.earlier = h("button.button.small", { type: "button", hidden: true });
     this.earlier.addEventListener("click", () => {
@@ -104,6 +106,7 @@ class NodeView {
       this.facts,
       this.prompt.element,
       this.outcome,
+      this.shares.element,
       this.notes.element,
       this.earlier,
       this.steps,
@@ -124,6 +127,7 @@ class NodeView {
           : `Node ${selection.node} does not exist at this point of the log.`,
       );
       this.outcome.hidden = true;
+      this.shares.update([]);
       this.notes.update(tree, { node: selection.node });
       this.steps.replaceChildren();
       this.views.clear();
@@ -135,6 +139,7 @@ class NodeView {
     );
     this.#head(tree, node, now);
     this.#outcome(node);
+    this.shares.update(this.context.sharesOf(node.node));
     this.notes.update(tree, node);
     this.#steps(tree, node, selection);
   }

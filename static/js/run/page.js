@@ -13,6 +13,7 @@ import { idOfCall, idOfNode, rowsAbove } from "./rows.js";
 import { Scrubber } from "./scrubber.js";
 import { Search } from "./search.js";
 import { makeSplitter } from "./splitter.js";
+import { Shares } from "./shares.js";
 import { StopControl } from "./stop.js";
 import { Blobs } from "./text.js";
 import { TreeView } from "./tree.js";
@@ -126,8 +127,10 @@ export class RunPage {
       blobs,
       onSelect: (id) => this.moves.row(id),
       addressOf: (selection) => formatAddress(selection),
+      sharesOf: (node) => this.shares.of(node),
       isOpen: (what) => what === "variables" && this.variablesOpen,
     };
+    this.shares = new Shares(this.root.dataset.rollouts, () => this.draw());
     this.header = new HeaderView(this.root, blobs);
     this.treeView = new TreeView(find(".tree"), { onSelect: (row, how) => this.#selectRow(row, how) });
     this.treeEmpty = find('[data-show="tree-empty"]');

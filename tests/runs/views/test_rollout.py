@@ -9,7 +9,7 @@ import pytest
 from django.urls import reverse
 
 from rlmweb.teams.models import Role
-from runs.models import Rollout, Session
+from runs.models import LmCall, Rollout, RolloutBranch, Session
 from runs.replay.rollouts.scorers import Exact
 from tests.factories import make_user
 from tests.runs.replay.rollouts.test_rollouts import begin, keep, keep_until_over
@@ -57,6 +57,61 @@ def test_branches_are_started_shown_and_exported(client: Any, source: Session) -
     table = client.get(reverse("runs:rollout_export", args=[rollout.uuid, "csv"])).content.decode()
     assert table.splitlines()[0].startswith("step,branch,status,score")
     assert client.get(reverse("runs:rollout_export", args=[rollout.uuid, "xml"])).status_code == 404
+
+
+def test_the_form_says_what_the_session_spent_after_each_step(client: Any, source: Session) -> None:
+    LmCall.objects.filter(session=source).update(cost_micro_usd=2_000_000)
+    client.force_login(source.created_by)
+    response = client.get(new_url(source))
+    words = [words for _, words in response.context["form"].fields["steps"].choices]
+    assert words == [
+        "before the first step, what followed cost $6.00",
+        "step 1, what followed cost $4.00",
+        "step 2, what followed cost $2.00",
+        "step 3",
+    ]
+    assert json.loads(response.context["rests"]) == {"0": 6_000_000, "1": 4_000_000, "2": 2_000_000, "3": 0}
+    LmCall.objects.filter(session=source, step__number=3).update(cost_micro_usd=None)
+    page = client.get(new_url(source)).content.decode()
+    assert "step 1, what followed cost at least $2.00" in page
+    assert "no known price" in page
+
+
+def test_temperature_and_limit_reach_the_branches(client: Any, source: Session) -> None:
+    client.force_login(source.created_by)
+    form = {"steps": ["1"], "branches": 1, "kind": "exact", "expected": "done", "temperature": 0.9, "max_cost_usd": 2}
+    assert client.post(new_url(source), form).status_code == 302
+    rollout = Rollout.objects.get()
+    assert rollout.max_cost_usd == 2.0
+    keep()
+    branch = Session.objects.get(hidden=True)
+    assert branch.config["root"]["sampling"]["temperature"] == 0.9
+    assert branch.config["limits"]["max_cost_usd"] == 2.0
+    page = client.get(reverse("runs:rollout", args=[rollout.uuid])).content.decode()
+    assert "root.sampling.temperature" in page
+    assert f"?a={source.uuid}&amp;b={branch.uuid}" in page
+
+
+def test_the_drop_is_marked_in_the_chart_and_on_the_page_of_the_session(client: Any, source: Session) -> None:
+    client.force_login(source.created_by)
+    address = reverse("runs:session_rollouts", args=[source.uuid])
+    assert client.get(address).json() == {"nodes": {}, "running": False}
+    assert "data-rollouts" not in client.get(reverse("runs:session", args=[source.uuid])).content.decode()
+    rollout = begin(source, [1, 2], 2, Exact("done"))
+    assert client.get(address).json()["running"] is True
+    keep_until_over(rollout)
+    RolloutBranch.objects.filter(step_number=2).update(score=0.0)
+    assert f'data-rollouts="{address}"' in client.get(reverse("runs:session", args=[source.uuid])).content.decode()
+    page = client.get(reverse("runs:rollout", args=[rollout.uuid])).content.decode()
+    assert 'class="share drop"' in page
+    assert "during step 2" in page
+    shares = client.get(address).json()["nodes"]["0"]
+    assert [(each["step"], each["share"], each["drop"]) for each in shares] == [(1, 1.0, False), (2, 0.0, True)]
+    # Of a step the newest rollout is shown.
+    keep_until_over(begin(source, [2], 1, Exact("done")))
+    assert [(each["step"], each["share"]) for each in client.get(address).json()["nodes"]["0"]] == [(1, 1.0), (2, 1.0)]
+    client.force_login(make_user())
+    assert client.get(address).status_code == 404
 
 
 def test_only_the_part_that_changes_is_sent_to_a_page_that_asks_again(client: Any, source: Session) -> None:

@@ -47,6 +47,7 @@ ELSEWHERE = {
     "rollout": "test_rollout.py",
     "rollout_stop": "test_rollout.py",
     "rollout_export": "test_rollout.py",
+    "session_rollouts": "test_rollout.py",
     "snapshot": "test_snapshot.py",
     "snapshot_timeline": "test_snapshot.py",
     "snapshot_evaluate": "test_snapshot.py",
