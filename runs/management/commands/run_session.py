@@ -12,16 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
 from django.http import Http404
 
 from rlmweb.teams.models import Team
-from rlmweb.teams.services import ensure_local_owner
 from runs.access import Actor, actor_of, credentials_of, team_for
 from runs.blobs import CHUNK_BYTES
 from runs.engine.limits import Limits
+from runs.management.people import user_named
 from runs.models import Context, LmCredential, Session
 from runs.services.choices import EMBEDDED, KEY, SCRIPTED, model_named
 from runs.services.config import InvalidConfig, ModelConfig, SessionConfig
@@ -73,7 +71,7 @@ class Command(BaseCommand):
             sys.exit(code)
 
     def _start(self, options: dict[str, Any]) -> tuple[Session, Actor]:
-        user = _user(options["user"])
+        user = user_named(options["user"])
         actor, team = actor_of(user, "cli"), _team(user)
         credentials = list(credentials_of(user).filter(team=team))
         config = SessionConfig(
@@ -137,15 +135,6 @@ def _interrupts() -> Iterator[tuple[list[str], threading.Event]]:
         yield asked, wake
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _user(name: str) -> Any:
-    if not name and settings.SINGLE_USER:
-        return ensure_local_owner()
-    user = get_user_model().objects.filter(username=name).first()
-    if user is None:
-        raise InvalidConfig(f"There is no user {name!r}. Say who starts the session: --user NAME.")
-    return user
 
 
 def _team(user: Any) -> Team:
