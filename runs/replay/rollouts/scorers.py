@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from typing import Annotated, Any
 
 import msgspec
@@ -27,7 +28,8 @@ Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 
 
 class Exact(msgspec.Struct, frozen=True, tag_field="kind", tag="exact", omit_defaults=True):
-    """The answer is `expected`; `loose` ignores case, space around and between words, and a final full stop."""
+    """The answer is `expected`; `loose` ignores case, space around and between words, a final full stop, and
+    how a character is written (NFKC)."""
 
     expected: Text
     loose: bool = True
@@ -149,7 +151,9 @@ def _judged(scorer: Judge, answer: str, session: Session) -> Score:
 
 
 def _words(text: str, loose: bool) -> str:
-    return " ".join(text.casefold().split()).removesuffix(".") if loose else text
+    if not loose:
+        return text
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).removesuffix(".")
 
 
 NUMBER = re.compile(r"(?:(?<![\w.)\]])[-\u2212])?(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)

@@ -170,7 +170,16 @@ def test_a_step_without_a_snapshot_is_named() -> None:
         (Exact("Ada", loose=False), "ada", 0.0),
         (Contains("42"), "it is 42, I think", 1.0),
         (Numeric(1234.5, 0.1), "first 3, then 1,234.45", 1.0),
+        (Exact("Zoë"), "Zoe\u0308", 1.0),
+        (Contains("42", loose=False), "it is 4 2", 0.0),
         (Numeric(10), "none here", 0.0),
+        (Numeric(12), "lines 10-12", 1.0),
+        (Numeric(-12), "x = -12.", 1.0),
+        (Numeric(-12), "about \u221212", 1.0),
+        (Numeric(0.5), "a share of .5", 1.0),
+        (Numeric(0.2, 0.1), "0.3", 1.0),
+        (Numeric(1e6), "1,000,000 rows", 1.0),
+        (Numeric(5), "9" * 50_000, 0.0),
         (Regex(r"^\d{3}-\w+$"), "123-abc", 1.0),
         (Regex(r"^\d{3}$"), "12", 0.0),
         (PythonFunction("def score(answer, expected, question):\n    return len(answer) > 3"), "long", 1.0),
@@ -208,6 +217,7 @@ def test_a_judge_is_asked_and_its_verdict_read() -> None:
     found = score(Judge("is it right?"), "an answer", session)
     assert found.value == 0.0
     assert "scripted" in found.note
+    assert found.micro_usd == 0
     session.config["root"]["extra"]["script"]["default"]["reply"] = "hm"
     with pytest.raises(CannotScore, match="neither RIGHT nor WRONG"):
         score(Judge("is it right?"), "an answer", session)
@@ -222,6 +232,10 @@ def test_a_judge_is_asked_and_its_verdict_read() -> None:
         ({"kind": "python", "source": "def score("}, "not valid Python"),
         ({"kind": "numeric", "expected": 1, "tolerance": -1}, "not valid"),
         ({"kind": "magic"}, "not valid"),
+        ({"kind": "judge", "rubric": ""}, "rubric"),
+        ({"kind": "regex", "pattern": ""}, "regular expression"),
+        ({"kind": "regex", "pattern": "x" * 2001}, "not valid"),
+        ([], "not valid"),
     ],
 )
 def test_an_invalid_scorer_is_refused(plain: dict[str, Any], message: str) -> None:
