@@ -73,6 +73,8 @@ class Setup(msgspec.Struct, frozen=True, tag_field="type", tag="setup", omit_def
     """Unix time at which the clocks of the REPL start; they then go on by a microsecond with each reading."""
     seed: int | None = None
     """Seed for everything in the REPL that is drawn by chance, the system's own generator included."""
+    snapshots: bool = False
+    """Snapshots will be asked for: what writing them down needs is loaded before code runs."""
 
 
 class ContextFile(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -313,7 +315,8 @@ class SnapshotTaken(msgspec.Struct, frozen=True, tag_field="type", tag="snapshot
 
 
 class SnapshotPart(msgspec.Struct, frozen=True, tag_field="type", tag="snapshot_part"):
-    """New contents of snapshot `id`, in `file`, one after the other. The file stays until this frame is acknowledged.
+    """New contents of snapshot `id`, one after the other: few and small ones are `data` itself, else they are in `file`,
+    which stays until this frame is acknowledged.
 
     At most `MAX_PARTS_AHEAD` parts wait for acknowledgement; a part is at most `MAX_PART_BYTES` plus one content.
     """
@@ -321,8 +324,9 @@ class SnapshotPart(msgspec.Struct, frozen=True, tag_field="type", tag="snapshot_
     seq: int
     id: str
     part: int
-    file: str
-    blobs: list[BlobEntry]
+    file: str = ""
+    data: bytes = b""
+    blobs: list[BlobEntry] = []
 
 
 class SnapshotDone(msgspec.Struct, frozen=True, tag_field="type", tag="snapshot_done", omit_defaults=True):

@@ -120,9 +120,11 @@ class SnapshotBox:
         aio.run(self.sandbox.terminate())
 
     def _store(self, part: SnapshotPart, taken: Taken) -> int:
-        with tempfile.NamedTemporaryFile(prefix="rlmweb-part-") as file:
-            aio.run(self.sandbox.get_file(part.file, file.name, max_bytes=256 * MIB), timeout_s=DEADLINE_S)
-            data = Path(file.name).read_bytes()
+        data = part.data
+        if part.file:
+            with tempfile.NamedTemporaryFile(prefix="rlmweb-part-") as file:
+                aio.run(self.sandbox.get_file(part.file, file.name, max_bytes=256 * MIB), timeout_s=DEADLINE_S)
+                data = Path(file.name).read_bytes()
         stored = start = 0
         for blob in part.blobs:
             stored += self.store.put(data[start : start + blob.size_bytes]).stored_bytes

@@ -50,6 +50,7 @@ def make_setup(
         max_output_bytes=config.limits.cell_output_bytes,
         clock=clock,
         seed=seed,
+        snapshots=config.snapshots != "off",
     )
 
 

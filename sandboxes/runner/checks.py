@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandboxes.runner.wire import INLINE_TEXT_BYTES, clean, clip
+from sandboxes.runner.wire import INLINE_PART_BYTES, INLINE_TEXT_BYTES, clean, clip
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +52,21 @@ def check_blobs(value: Any) -> list[list[Any]]:
             raise Rejected("a content has a hash and a size")
         if not set(entry[0]) <= HEX_DIGITS or type(entry[1]) is not int or not 0 <= entry[1] <= MAX_PAYLOAD_BYTES:
             raise Rejected("a content has a hash and a size")
+    return value
+
+
+def check_data(value: Any, size_bytes: int) -> str:
+    """Contents in base64, as the host reads it: nothing else may pass, for the host ends who sends what it cannot read."""
+    import binascii
+
+    if type(value) is not str or not size_bytes <= INLINE_PART_BYTES:
+        raise Rejected("a part is text of a bounded size")
+    try:
+        data = binascii.a2b_base64(value)
+    except ValueError:
+        data = b""
+    if len(data) != size_bytes or binascii.b2a_base64(data, newline=False).decode() != value:
+        raise Rejected("a part is base64 of its contents")
     return value
 
 

@@ -18,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+LINE_READ_BYTES = 1 << 16
+"""Below what the C library takes from the system for each call, and gives back."""
 _CREDENTIALS_BYTES = 12
 _SIGCONT, _SIGKILL = 18, 9
 
@@ -58,7 +60,7 @@ class ForkLine:
     def read(self) -> list[dict[str, Any]]:
         """The messages that have come. Raises `Rejected` for what is none, or from another process."""
         try:
-            data, ancillary, _, _ = self._socket.recvmsg(1 << 18, _socket.CMSG_SPACE(_CREDENTIALS_BYTES))
+            data, ancillary, _, _ = self._socket.recvmsg(LINE_READ_BYTES, _socket.CMSG_SPACE(_CREDENTIALS_BYTES))
         except BlockingIOError:
             return []
         except OSError:

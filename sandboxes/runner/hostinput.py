@@ -6,7 +6,7 @@ import os
 
 from sandboxes.runner.wire import LineReader, LineTooLong
 
-READ_BYTES_OF_HOST = 1 << 18
+READ_BYTES_OF_HOST = 1 << 16
 
 
 class HostInput:

@@ -128,7 +128,8 @@ class _PrivateState:
     """What a fork does not keep as it is: places in open files, and the state of `random`, which seeds itself anew."""
 
     def __init__(self) -> None:
-        self.files = [place for place in map(_place_in_file, _open_descriptors()) if place]
+        self.open = _open_descriptors()
+        self.files = [place for place in map(_place_in_file, self.open) if place]
         self._generator: Any = getattr(sys.modules.get("random"), "_inst", None)
         self._random = self._generator.getstate() if self._generator is not None else None
 
@@ -227,9 +228,9 @@ def _let_go_of_descriptors(line: int, private: _PrivateState) -> None:
     """
     places = {descriptor: (place, flags) for descriptor, place, flags in private.files}
     null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    for descriptor in [0, 1, 2, *_open_descriptors()]:
+    for descriptor in [0, 1, 2, *private.open]:
         if descriptor in (line, null):
-            continue
+            continue  # `null` has the number of one that was closed since
         try:
             source = null
             os.fstat(descriptor)

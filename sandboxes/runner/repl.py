@@ -78,6 +78,8 @@ class Repl:
             reserve.hold()
             if kind == "setup":
                 self.control.send(self._setup(message))
+                if message.get("snapshots") is True:
+                    self._load_rest()
             elif kind == "exec":
                 self.control.send(self._cell(message))
             elif kind == "restore":
@@ -87,8 +89,16 @@ class Repl:
     def _preload(self) -> None:
         """Use the time until something is asked. Once code has run, what an import finds is the code's to say."""
         while self._to_load and not self.control.has_message():
-            name = self._to_load.pop(0)
-            __import__(name) if name else cloud()
+            self._load_next()
+
+    def _load_rest(self) -> None:
+        """Before code runs: else every process that is forked to write a snapshot down would do it by itself."""
+        while self._to_load:
+            self._load_next()
+
+    def _load_next(self) -> None:
+        name = self._to_load.pop(0)
+        __import__(name) if name else cloud()
 
     def _on_interrupt(self, number: int, frame: object) -> None:
         self.interrupted = True

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sandboxes.runner.framelog import FrameLog
     from sandboxes.runner.process import ReplProcess
 
-PASSED_ON = ("contexts", "tools", "history", "recursion", "clock", "seed")
+PASSED_ON = ("contexts", "tools", "history", "recursion", "clock", "seed", "snapshots")
 
 
 class Setups:

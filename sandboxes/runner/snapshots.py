@@ -7,7 +7,7 @@ import time
 
 from sandboxes.runner.checks import Rejected, required_text
 from sandboxes.runner.forkline import ForkLine
-from sandboxes.runner.taken import Taken, memory_of
+from sandboxes.runner.taken import PAGE_BYTES, Taken, memory_counters, memory_of
 from sandboxes.runner.wire import clip
 from sandboxes.runner.workspace import discard_aside
 from sandboxes.runner.writing import COPY_ENDED, Writing
@@ -28,8 +28,10 @@ TAKE_S = 15.0
 MAX_PARKED = 100
 KEPT_SNAPSHOTS = 256
 """Snapshots whose results can be asked for again."""
-MEASURE_EVERY, MEASURED_AT_ONCE = 2, 3
+MEASURED_AT_ONCE = 3
 """Looking at a gigabyte takes some milliseconds."""
+MEASURE_AT_SHARE = 32
+"""Copies are measured when the REPL has moved as much memory as this part of their limit: unshared, taken or let go."""
 UNLIMITED_COPIES_BYTES = 512 * 1024 * 1024
 """What parked copies may take where no memory limit is set."""
 
@@ -46,6 +48,8 @@ class Snapshots:
         """Those whose copies have been asked for and do not park yet."""
         self._count = self._turn = self._repl_pid = 0
         self._generation = 0
+        self._looked_at = (0, 0)
+        self._measured_at: tuple[int, int] | None = None
         self._writing = Writing(options, log, spool, watcher, self._written)
 
     # Requests ---------------------------------------------------------------------------------------------------
@@ -201,7 +205,7 @@ class Snapshots:
         """Let the oldest go while there are too many, or they take too much memory. A few are measured by turns; should
         memory run out all the same, the kernel takes copies first."""
         parked = [snapshot for snapshot in self._all.values() if snapshot.line]
-        if newest.number % MEASURE_EVERY == 0:
+        if self._moved_bytes() >= self._max_bytes // MEASURE_AT_SHARE:
             self._measure(parked)
         total_bytes, count, over = sum(snapshot.own_bytes for snapshot in parked), len(parked), []
         for snapshot in parked:
@@ -215,7 +219,17 @@ class Snapshots:
         for snapshot in over:
             self._drop_copy(snapshot)
 
+    def _moved_bytes(self) -> int:
+        """At most so much can have come to copies since they were measured. One that grows shows as pages that the REPL
+        had to get for itself, or gave back."""
+        faults, resident = self._looked_at = memory_counters(self._repl_pid)
+        before = self._measured_at
+        if before is None or before[0] > faults:
+            return self._max_bytes
+        return (faults - before[0]) * PAGE_BYTES + abs(resident - before[1])
+
     def _measure(self, parked: list[Taken]) -> None:
+        self._measured_at = self._looked_at
         resident, proportional = memory_of(self._repl_pid)
         with_repl_bytes = (resident - proportional) // len(parked)
         for _ in range(min(MEASURED_AT_ONCE, len(parked))):

@@ -14,7 +14,7 @@ from sandboxes.runner.guard import CannotGuard, forbid_processes
 from sandboxes.runner.namespace import _describe
 from sandboxes.runner.protect import die_with_parent
 from sandboxes.runner.queries import Control
-from sandboxes.runner.wire import clean, clip, to_json
+from sandboxes.runner.wire import INLINE_PART_BYTES, clean, clip, to_json
 from sandboxes.runner.workspace import write_down
 
 TYPE_CHECKING = False
@@ -71,6 +71,17 @@ class Parts:
             self._control.send({"t": "waiting"})
             self._ahead -= int(self._control.next_message()["acked"])
         self._count += 1
+        if self._size <= INLINE_PART_BYTES:
+            from binascii import b2a_base64
+
+            data = b2a_base64(b"".join(self._contents), newline=False).decode()
+            self._control.send({"t": "part", "data": data, "blobs": self._blobs})
+        else:
+            self._control.send({"t": "part", "file": self._write_file(), "blobs": self._blobs})
+        self._ahead += 1
+        self._contents, self._blobs, self._size = [], [], 0
+
+    def _write_file(self) -> str:
         path = f".rlm/out/{self._prefix}-{self._count}.bin"
         full = os.path.join(self._workspace, path)
         os.makedirs(os.path.dirname(full), exist_ok=True)
@@ -83,9 +94,7 @@ class Parts:
                 os.close(descriptor)
         except OSError as error:
             raise CannotHandOver(f"no room in the workspace for its contents: {error.strerror}") from error
-        self._control.send({"t": "part", "file": path, "blobs": self._blobs})
-        self._ahead += 1
-        self._contents, self._blobs, self._size = [], [], 0
+        return path
 
 
 def write(repl: Repl, request: dict[str, Any], descriptors: list[int], listing: Listing, folder: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from sandboxes.runner.checks import Rejected, check_blobs, required_text
+from sandboxes.runner.checks import Rejected, check_blobs, check_data, required_text
 from sandboxes.runner.forkline import ForkLine
 from sandboxes.runner.taken import Base
 from sandboxes.runner.wire import clip
@@ -101,7 +101,8 @@ class Writing:
         self._writer: Writer | None = None
         self._blank_tries = 0
         self._files: list[tuple[int, str, bool]] = []
-        """(number of the frame that names it, path, whether it is a part) of files that go when it is acknowledged."""
+        """(number of the frame that names it, path, whether it is a part) of files that go when it is acknowledged; a part
+        that is in its frame has no path."""
         self._known = os.memfd_create("known")
         """Hashes of all contents that were in parts so far, one behind the other."""
         self._exclude: dict[str, list[str]] = {}
@@ -161,23 +162,17 @@ class Writing:
             raise Rejected(f"unknown message {clip(str(kind), 40)!r}")
 
     def _part(self, writer: Writer, message: dict[str, Any]) -> None:
-        path, blobs = message["file"], check_blobs(message["blobs"])
+        blobs = check_blobs(message["blobs"])
         writer.parts += 1
-        if type(path) is not str or not path.startswith(f"{OUT}snapshot-") or not path.endswith(f"-{writer.parts}.bin"):
-            raise Rejected("a part has a name of its own")
-        if "/" in path[len(OUT) :] or len(path) > 100:
-            raise Rejected(f"a part lies in {OUT}")
+        frame: dict[str, Any] = {"type": "snapshot_part", "id": writer.snapshot.id, "blobs": blobs}
+        path = ""
+        if "data" in message:
+            frame["data"] = check_data(message["data"], sum(size for _, size in blobs))
+        else:
+            path = frame["file"] = _part_path(message["file"], writer.parts)
         writer.goes_on()
         writer.snapshot.parts += 1
-        self._log.add(
-            {
-                "type": "snapshot_part",
-                "id": writer.snapshot.id,
-                "part": writer.snapshot.parts,
-                "file": path,
-                "blobs": blobs,
-            }
-        )
+        self._log.add({**frame, "part": writer.snapshot.parts})
         self._files.append((self._log.last_seq, path, True))
         os.pwrite(self._known, b"".join(bytes.fromhex(sha256) for sha256, _ in blobs), os.fstat(self._known).st_size)
 
@@ -231,7 +226,7 @@ class Writing:
         if not gone:
             return
         del self._files[: len(gone)]
-        for _, path, _ in gone:
+        for path in (path for _, path, _ in gone if path):
             try:
                 os.unlink(os.path.join(self._workspace, path))
             except OSError:
@@ -249,3 +244,11 @@ class Writing:
             writer.hold_clock()
         elif writer and now >= writer.deadline:
             self._ended(writer, writer.overdue())
+
+
+def _part_path(path: Any, number: int) -> str:
+    if type(path) is not str or not path.startswith(f"{OUT}snapshot-") or not path.endswith(f"-{number}.bin"):
+        raise Rejected("a part has a name of its own")
+    if "/" in path[len(OUT) :] or len(path) > 100:
+        raise Rejected(f"a part lies in {OUT}")
+    return path

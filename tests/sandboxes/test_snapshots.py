@@ -55,9 +55,11 @@ class Keeper:
                 return frame
 
     def store(self, part: SnapshotPart) -> None:
-        with tempfile.NamedTemporaryFile() as file:
-            aio.run(self.linked.sandbox.get_file(part.file, file.name, max_bytes=MAX_PART_BYTES))
-            data = Path(file.name).read_bytes()
+        data = part.data
+        if part.file:
+            with tempfile.NamedTemporaryFile() as file:
+                aio.run(self.linked.sandbox.get_file(part.file, file.name, max_bytes=MAX_PART_BYTES))
+                data = Path(file.name).read_bytes()
         for entry in part.blobs:
             self.contents[entry.sha256], data = data[: entry.size_bytes], data[entry.size_bytes :]
             assert hashlib.sha256(self.contents[entry.sha256]).hexdigest() == entry.sha256
@@ -295,7 +297,7 @@ def test_beyond_the_cap_the_oldest_copies_are_dropped(open_sandbox: OpenSandbox,
 
 
 def test_a_host_that_comes_back_gets_what_it_has_not_acknowledged(linked: Linked) -> None:
-    linked.run("x = list(range(1000))")
+    linked.run("x = list(range(30_000))")
     last = linked.frames[-1].seq  # type: ignore[union-attr]
     linked.link.snapshot("s1")
     frames: list[RunnerFrame] = []
@@ -310,6 +312,7 @@ def test_a_host_that_comes_back_gets_what_it_has_not_acknowledged(linked: Linked
     repeated = [linked.incoming.get(timeout=30) for _ in frames]
     assert repeated == frames
     parts = [frame for frame in frames if isinstance(frame, SnapshotPart)]
+    assert all(part.file for part in parts)
     keeper = Keeper(linked)
     for part in parts:
         keeper.store(part)

@@ -6,16 +6,17 @@ What a runner says of its contents is a claim: each is hashed again here, and st
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import IO
 
-from runs.blobs import BlobStore, Stored
+from runs.blobs import BlobError, BlobStore, Stored
 from runs.services.snapshots.passing import passing_file
 from sandboxes import aio
 from sandboxes.contract import Sandbox
-from sandboxes.errors import ProtocolViolation
+from sandboxes.errors import ProtocolViolation, SandboxError
 from sandboxes.frames import MAX_PART_BYTES, BlobEntry, SnapshotPart
 
 FETCH_TIMEOUT_S = 120.0
@@ -28,11 +29,24 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def store_part(sandbox: Sandbox, part: SnapshotPart, store: BlobStore, max_bytes: int) -> Future[list[Stored]]:
-    """Fetch the part's file and store its contents. Fails with `SandboxError`, `BlobError` or `OSError`."""
-    return _pool().submit(_store_part, sandbox, part, store, max_bytes)
+    """Fetch the part's file, when it has one, and store its contents. Fails with `SandboxError`, `BlobError` or
+    `OSError`."""
+    if part.file:
+        return _pool().submit(_store_file, sandbox, part, store, max_bytes)
+    stored: Future[list[Stored]] = Future()
+    try:
+        stored.set_result(_store_data(part, store))  # a few KB: a thread for it would cost more than it does
+    except (SandboxError, BlobError, OSError) as error:
+        stored.set_exception(error)
+    return stored
 
 
-def _store_part(sandbox: Sandbox, part: SnapshotPart, store: BlobStore, max_bytes: int) -> list[Stored]:
+def _store_data(part: SnapshotPart, store: BlobStore) -> list[Stored]:
+    with io.BytesIO(part.data) as file:
+        return [_store(file, blob, store) for blob in part.blobs]
+
+
+def _store_file(sandbox: Sandbox, part: SnapshotPart, store: BlobStore, max_bytes: int) -> list[Stored]:
     with passing_file() as path:
         aio.run(sandbox.get_file(part.file, str(path), max_bytes=max_bytes), timeout_s=FETCH_TIMEOUT_S)
         with path.open("rb") as file:

@@ -237,7 +237,10 @@ class SnapshotTaker:
             return  # acknowledged and forgotten: the manifest that names these contents will be refused
         future = store_part(self._box.sandbox, frame, self._store, self._most_bytes)
         self._parts.append(_Part(frame.seq, frame.id, future))
-        future.add_done_callback(lambda _: self._signal(PartStored()))
+        if future.done():
+            self.settle()
+        else:
+            future.add_done_callback(lambda _: self._signal(PartStored()))
 
     def _part_stored(self, part: _Part) -> None:
         wanted = self._wanted.get(part.id)

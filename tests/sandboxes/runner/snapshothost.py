@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from typing import Any
 
@@ -39,9 +40,8 @@ class Store:
                 return frame
 
     def keep(self, host: RunnerHost, part: Frame) -> None:
-        path = host.workspace / part["file"]
-        if path.exists():
-            data = path.read_bytes()
+        data = read_part(host, part)
+        if data:
             assert len(data) == sum(size for _, size in part["blobs"])
             for sha256, size in part["blobs"]:
                 self.contents[sha256], data = data[:size], data[size:]
@@ -99,6 +99,14 @@ class Store:
         finished = dict(self.serve(host, "finished", cell=cell))
         finished["stdout"] = host.output(cell)
         return finished
+
+
+def read_part(host: RunnerHost, part: Frame) -> bytes:
+    """Nothing when the file of the part is gone: it was acknowledged before."""
+    if "data" in part:
+        return base64.b64decode(part["data"], validate=True)
+    path = host.workspace / part["file"]
+    return path.read_bytes() if path.exists() else b""
 
 
 def read_payload(host: RunnerHost, payload: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sandboxes.runner import bundle
+from sandboxes.runner.checks import Rejected, check_data
 from tests.sandboxes.runner.host import RunnerHost, runner
 from tests.sandboxes.runner.snapshothost import Store, evaluate
 
@@ -37,6 +38,24 @@ def test_code_is_evaluated_in_a_parked_copy_and_changes_nothing(host: RunnerHost
     assert (result["status"], result["value"]["text"], result["output"]) == ("ok", "[1, 2, 9]", "hi\n")
     assert evaluate(host, "s1", "x")["value"]["text"] == "[1, 2]"
     assert host.run("print(x)")["stdout"] == "[1, 2, 3]\n"
+
+
+def test_small_contents_travel_in_the_frame_and_large_ones_in_a_file(host: RunnerHost, store: Store) -> None:
+    host.run("x = 1")
+    store.snapshot(host, "small")
+    host.run("y = list(range(30_000))")
+    store.snapshot(host, "large")
+    small, large = (host.wait_type("snapshot_part", id=id) for id in ("small", "large"))
+    assert "data" in small
+    assert "file" not in small
+    assert "data" not in large
+    assert large["file"].startswith(".rlm/out/")
+
+
+@pytest.mark.parametrize("data", ["AAA=", "AA==AA==", "A*AA", "AAAAAAAA", "ÄAAA", 7, None])
+def test_a_part_that_the_host_could_not_read_is_rejected(data: object) -> None:
+    with pytest.raises(Rejected):
+        check_data(data, 3)
 
 
 def test_a_snapshot_is_taken_once_for_an_id(host: RunnerHost, store: Store) -> None:
