@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -11,6 +11,9 @@ from runs.engine.state import ToolInfo
 
 SnapshotPolicy = Literal["every", "last", "off"]
 """Of which steps of a node snapshots are taken."""
+MAX_CLOCK_S = 253_000_000_000
+"""Unix time in the year 9987: calendars of Python end soon after."""
+MAX_SEED = 2**63 - 1
 
 
 class SamplingConfig(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -38,6 +41,14 @@ class ModelConfig(msgspec.Struct, frozen=True, omit_defaults=True):
         return {"scripted": "scripted", "embedded": "local model"}.get(self.api, "")
 
 
+class Determinism(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What makes code repeatable. `clock`: Unix time at which the clocks of each sandbox start; `seed`: of everything
+    that it draws by chance. None: as they come."""
+
+    clock: Annotated[float, msgspec.Meta(ge=0, le=MAX_CLOCK_S)] | None = None
+    seed: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEED)] | None = None
+
+
 class SessionConfig(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """`sub` answers `llm_query` and is the model of child nodes' sub-calls; None means the same as `root`."""
 
@@ -50,6 +61,7 @@ class SessionConfig(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     system_prompt: str | None = None
     compaction: bool = True
     snapshots: SnapshotPolicy = "every"
+    determinism: Determinism = Determinism()
     example: str = ""
     """Slug and seed of the example task this session runs, so that its answer can be checked."""
 

@@ -47,6 +47,10 @@ class RecordedAnswers:
         """How many sub-calls of the cell had an answer to any of their prompts."""
         return len({key.subcall for key in self._by_key if key.cell == cell})
 
+    def left(self, cell: int) -> list[Recorded]:
+        """Answers to prompts of the cell that nobody asked for."""
+        return [each for each in self._by_key.values() if each.key.cell == cell and not each.taken]
+
     def _any(self, cell: int, request: str) -> Recorded | None:
         waiting = self._by_request[cell, request]
         while waiting:

@@ -99,8 +99,8 @@ def reexecution(request: HttpRequest, uuid: UUID) -> HttpResponse:
         "first": first,
         "findings": [(each, diff(each.recorded, each.now)) for each in first.findings] if first is not None else [],
         "steps": report.steps[:MAX_ROWS],
-        "steps_left_out": max(0, len(report.steps) - MAX_ROWS),
-        "identical": sum(step.identical for step in report.steps),
+        "steps_left_out": report.executed - len(report.steps[:MAX_ROWS]),
+        "notes": list(dict.fromkeys(note for step in report.steps for note in step.notes)),
         "may_stop": may(request.user, session, "evaluate"),
     }
     part = request.headers.get("HX-Request") == "true"

@@ -15,7 +15,7 @@ from runs.replay.inspect.inside.difference import _rlmweb_difference
 from runs.replay.inspect.inside.plain import _rlmweb_plain
 from runs.replay.inspect.slots import slots
 from runs.replay.inspect.states import StepState
-from runs.services.snapshots.scratch import ScratchBox, open_scratch
+from runs.services.snapshots.scratch import Evaluates, ScratchBox, open_scratch
 
 TREE_CHARS = 100_000
 TREE_BYTES = 250 * 1024
@@ -97,7 +97,7 @@ def _first_difference(before: bytes, after: bytes) -> int:
     return max(0, same * BLOCK_CHARS - LEAD_CHARS)
 
 
-def answer_of(box: ScratchBox, code: str, max_bytes: int, timeout_s: float = TIMEOUT_S) -> bytes:
+def answer_of(box: Evaluates, code: str, max_bytes: int, timeout_s: float = TIMEOUT_S) -> bytes:
     """What one of our programs printed: a line of ASCII JSON. Raises `AnswerUnreadable`."""
     said = box.evaluate(code, timeout_s=timeout_s, max_output_bytes=max_bytes)
     if said.status == "timeout":

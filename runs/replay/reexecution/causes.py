@@ -4,37 +4,56 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import dataclass
+
+from runs.replay.reexecution.report import Finding
 
 ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,16}\b")
-NAMES: tuple[tuple[str, frozenset[str], str], ...] = (
-    (
-        "time",
-        frozenset({"time", "datetime", "date", "now", "today", "utcnow", "monotonic", "perf_counter", "strftime"}),
-        "the code looks at the clock: freeze time to have it repeat",
-    ),
-    (
-        "randomness",
-        frozenset(
-            {"random", "randint", "choice", "choices", "shuffle", "sample", "uuid4", "uuid1", "secrets", "urandom"}
-        ),
-        "the code draws at random: seed randomness to have it repeat",
-    ),
-    (
-        "network",
-        frozenset({"socket", "urllib", "requests", "httpx", "urlopen", "http"}),
-        "the code asks the network, which sandboxes do not have",
-    ),
-    (
-        "threads",
-        frozenset({"threading", "Thread", "ThreadPoolExecutor", "concurrent", "asyncio", "multiprocessing"}),
-        "the code runs in several threads, whose order is not fixed",
-    ),
-    (
-        "order or identity",
-        frozenset({"set", "frozenset", "id", "hash", "listdir", "scandir", "glob"}),
-        "the code depends on the order of a set or folder, or on addresses",
-    ),
+NOT_HELD = "this variable is not in the snapshot: "
+"""How the runner begins what it says of a variable that a snapshot could not hold."""
+_NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
+_NETWORK_ERRORS = re.compile(
+    r"URLError|gaierror|ConnectionError|ConnectionRefused|Network is unreachable|name resolution"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """Names in code that speak for a cause."""
+
+    cause: str
+    names: frozenset[str]
+    sentence: str
+
+
+def _sign(cause: str, names: str, sentence: str) -> Sign:
+    return Sign(cause, frozenset(names.split()), sentence)
+
+
+TIME = _sign(
+    "time",
+    "time datetime date now today utcnow monotonic perf_counter strftime localtime ctime timeit",
+    "the code looks at the clock: freeze time to have it repeat",
+)
+RANDOMNESS = _sign(
+    "randomness",
+    "random randint choice choices shuffle sample uniform uuid1 uuid4 secrets urandom default_rng",
+    "the code draws at random: seed randomness to have it repeat",
+)
+NETWORK = _sign(
+    "network", "socket urllib requests httpx urlopen http", "the code asks the network, which sandboxes do not have"
+)
+THREADS = _sign(
+    "threads",
+    "threading Thread ThreadPoolExecutor ProcessPoolExecutor concurrent asyncio multiprocessing",
+    "the code runs in several threads, whose order is not fixed",
+)
+IDENTITY = _sign(
+    "order or identity",
+    "id hash set frozenset listdir scandir glob iterdir",
+    "the code depends on the order of a set or folder, or on addresses",
+)
+SIGNS = (TIME, RANDOMNESS, NETWORK, THREADS, IDENTITY)
 
 
 def modulo_addresses(text: str) -> str:
@@ -42,17 +61,35 @@ def modulo_addresses(text: str) -> str:
     return ADDRESS.sub("0x…", text)
 
 
-def likely_cause(code: str, what: str, *, recorded_python: str, here: str, dropped: Collection[str]) -> str:
-    """One sentence; what is most likely first: a state that lacked something explains the rest."""
-    names = set(re.findall(r"[A-Za-z_][A-Za-z_0-9]*", code))
-    lacking = sorted(names.intersection(dropped))
+def names_in(code: str) -> set[str]:
+    return set(_NAME.findall(code))
+
+
+def said(sign: Sign) -> str:
+    return f"{sign.cause}: {sign.sentence}"
+
+
+def plain_cause(code: str, findings: list[Finding], dropped: Collection[str]) -> str:
+    """What the difference itself shows, without trying anything out; empty when it shows nothing."""
+    for finding in findings:
+        if finding.what == "error" and NOT_HELD in finding.now:
+            return f"missing variable: {finding.now.partition(NOT_HELD)[2][:300]}"
+        if finding.what == "error" and _NETWORK_ERRORS.search(f"{finding.recorded} {finding.now}"):
+            return said(NETWORK)
+    lacking = sorted(names_in(code).intersection(dropped))
     if lacking:
         return f"missing variable: the snapshot that this began from does not hold {', '.join(lacking[:5])}"
-    if what == "sub-calls":
+    return ""
+
+
+def guess(code: str, findings: list[Finding], *, recorded_python: str, here: str) -> str:
+    """What is likely by the code alone."""
+    if findings[0].what == "sub-calls" and not findings[0].recorded:
         return "sub-call not recorded: the code asked something that it did not ask the first time"
-    for name, signs, sentence in NAMES:
-        if names & signs:
-            return f"{name}: {sentence}"
-    if recorded_python and recorded_python != here:
+    names = names_in(code)
+    for sign in SIGNS:
+        if names & sign.names:
+            return said(sign)
+    if recorded_python and here and recorded_python != here:
         return f"interpreter: it was recorded under Python {recorded_python}, this is {here}"
     return "changed: the code, its state or its record is not what it was when it ran"

@@ -1,228 +1,171 @@
-"""Executing the steps of one node again, in a scratch sandbox, each compared with its record."""
+"""Executing the steps of one node again, in scratch sandboxes, each step compared with its record."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from runs.engine.io import Ask, CallKey
 from runs.engine.state import CellRecord, step_state
-from runs.engine.subcalls import chat_messages
-from runs.events.tree import Cell, Tree
-from runs.lm.errors import LmError
+from runs.events.tree import Tree
 from runs.models import Node, Step
-from runs.replay.compare.texts import whole
-from runs.replay.inspect.variables import states_by_name
-from runs.replay.reexecution.causes import likely_cause, modulo_addresses
-from runs.replay.reexecution.report import MAX_DIFFERENCES, Finding, StepReport, shown
-from runs.services.calls import error_info
-from runs.services.journal import request_sha256
+from runs.replay.reexecution.causes import guess, plain_cause
+from runs.replay.reexecution.cells import CellAgain, Comparison, was_ended
+from runs.replay.reexecution.record import NodeRecord
+from runs.replay.reexecution.report import MAX_FINDINGS, Finding, StepReport
+from runs.replay.reexecution.starts import Options, Stretch, open_start, stretches
+from runs.replay.reexecution.variables import compare_variables, different
 from runs.services.noderun import NodeRun
-from runs.services.recorded import RecordedAnswers, child_request
+from runs.services.recorded import RecordedAnswers
 from runs.services.snapshots.reading import SnapshotError, manifest_of, snapshot_of
-from runs.services.snapshots.restoring import ForkChangeFailed, base_of
-from runs.services.snapshots.scratch import CellOutcome, ScratchAnswer, ScratchBox, open_fresh, open_scratch
-from sandboxes.frames import SubCall
+from runs.services.snapshots.scratch import ScratchBox
+from sandboxes.errors import SandboxError
 from sandboxes.manifest import Manifest
+from sandboxes.models import Snapshot
 
-NOT_RECORDED = "this sub-call is not in the record"
+NOTE_ENDED = "what a cell had done when it was ended, which is never at the same place"
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """`clock`: Unix time at which the clocks start; `seed`: of everything drawn by chance. None: as they come."""
+class RecordedStep:
+    """A finished step of the journal, and its cells that ran, by number."""
 
-    clock: float | None = None
-    seed: int | None = None
+    row: Step
+    cells: dict[int, CellRecord]
+
+    @property
+    def number(self) -> int:
+        return self.row.number
+
+    @property
+    def codes(self) -> dict[int, str]:
+        return {number: cell.code for number, cell in self.cells.items()}
+
+    @property
+    def was_ended(self) -> bool:
+        """Its state depends on when one of its cells was ended from outside."""
+        return any(was_ended(cell) for cell in self.cells.values())
+
+
+@dataclass(slots=True)
+class Place:
+    """A sandbox that goes through a stretch. `dropped`: names that its first state lacks; `recorded_python` and `here`:
+    versions, once they are known."""
+
+    box: ScratchBox
+    dropped: frozenset[str] = frozenset()
+    recorded_python: str = ""
+    here: str = ""
 
 
 @dataclass(slots=True)
 class NodeExecution:
-    """The steps of `node` after `after` up to `upto`. `addresses`: output differed in memory addresses only."""
+    """The steps of `node` after `after` up to `upto`. `problems`: why some of them could not be executed."""
 
     node: Node
     tree: Tree
     options: Options
     after: int = 0
     upto: int | None = None
-    addresses: bool = False
-    _dropped: set[str] = field(default_factory=set)
-    _python: str = ""
-    _here: str = ""
+    problems: list[str] = field(default_factory=list)
+    _differed: int = 0
+    """The first step in which something differed."""
 
     def steps(self) -> Iterator[StepReport]:
-        """Raises `SnapshotError` when there is no state to begin from, `SandboxError` when the sandbox is lost."""
-        found = Step.objects.filter(node=self.node, number__gt=self.after).exclude(finished_at=None).order_by("number")
-        if self.upto is not None:
-            found = found.filter(number__lte=self.upto)
+        recorded = self._recorded()
+        if not recorded and self.after:
+            self.problems.append(f"there is no finished step after step {self.after}")
         run = NodeRun(self.node)
+        record = NodeRecord(self.node, self.tree, run.store)
         try:
-            with self._box() as box:
-                for step in found:
-                    yield self._step(box, run, step)
+            for stretch in stretches(self.node, self.after, self.upto, self._ended(recorded)):
+                inside = [step for step in recorded if stretch.holds(step.number)]
+                try:
+                    yield from self._stretch(stretch, inside, run, record)
+                except SandboxError as error:
+                    self.problems.append(str(error))
         finally:
             run.close()
 
-    @contextmanager
-    def _box(self) -> Iterator[ScratchBox]:
-        snapshot = snapshot_of(self.node.session, self.node.number, self.after) if self.after else base_of(self.node)
-        if self.after and snapshot is None:
-            raise SnapshotError(f"there is no snapshot of step {self.after}", "Begin at an earlier step.")
-        clock, seed = self.options.clock, self.options.seed
-        if snapshot is None:
-            with open_fresh(self.node, clock=clock, seed=seed) as box:
-                yield box
-            return
-        manifest = manifest_of(snapshot)
-        self._dropped = {each.name for each in manifest.dropped}
-        self._python = manifest.python
-        with open_scratch(snapshot, clock=clock, seed=seed) as box:
-            if self.node.base_code and not self.after:
-                said = box.evaluate(self.node.base_code, timeout_s=60)
-                if said.error is not None:
-                    raise ForkChangeFailed(f"the changed variables could not be set: {said.error.message}")
-            yield box
+    def _recorded(self) -> list[RecordedStep]:
+        rows = Step.objects.filter(node=self.node, number__gt=self.after).exclude(finished_at=None).order_by("number")
+        if self.upto is not None:
+            rows = rows.filter(number__lte=self.upto)
+        found = []
+        for row in rows:
+            cells = enumerate(step_state(row.state).cells, start=1)
+            found.append(RecordedStep(row, {number: cell for number, cell in cells if cell.status}))
+        return found
 
-    def _step(self, box: ScratchBox, run: NodeRun, step: Step) -> StepReport:
+    def _ended(self, recorded: list[RecordedStep]) -> list[int]:
+        """Steps behind which execution goes on from their snapshot, since their state cannot be had by executing."""
+        return [step.number for step in recorded if step.was_ended and self._manifest(step.number) is not None]
+
+    def _stretch(
+        self, stretch: Stretch, steps: list[RecordedStep], run: NodeRun, record: NodeRecord
+    ) -> Iterator[StepReport]:
+        if not any(step.cells for step in steps):
+            yield from (StepReport(self.node.number, step.number) for step in steps)
+            return
+        with open_start(self.node, stretch, self.options) as (box, start):
+            place = Place(box)
+            if start is not None:
+                began = manifest_of(start)
+                place.dropped = frozenset(each.name for each in began.dropped)
+                place.recorded_python = began.python
+            for step in steps:
+                yield self._step(place, step, run, record)
+
+    def _step(self, place: Place, step: RecordedStep, run: NodeRun, record: NodeRecord) -> StepReport:
         begun = time.monotonic()
-        answers = RecordedAnswers(step, run)
-        recorded = {cell.cell: cell for each in self._recorded_steps(step.number) for cell in each}
-        findings: list[Finding] = []
-        codes = []
-        for number, cell in enumerate(step_state(step.state).cells, start=1):
-            if cell.status:
-                codes.append(cell.code)
-                findings += self._cell(box, run, answers, number, cell, recorded.get(number))
-        compared = self._variables(box, step.number, findings) if codes else True
-        cause = ""
-        if findings:
-            cause = likely_cause(
-                "\n".join(codes),
-                findings[0].what,
-                recorded_python=self._python,
-                here=self._here,
-                dropped=self._dropped,
-            )
-        duration_ms = (time.monotonic() - begun) * 1000
+        answers = RecordedAnswers(step.row, run)
+        found = Comparison()
+        for number, cell in step.cells.items():
+            CellAgain(run, record, step.number, number, cell).execute(place.box, answers, found)
+        compared = self._variables(place, step, found) if step.cells else True
+        changed = record.changed_since(step.row, step.codes)
+        if changed and not found.findings:
+            found.findings.append(Finding("record", now=changed))
+        cause = self._cause(place, step, found.findings, changed) if found.findings else ""
         return StepReport(
-            self.node.number, step.number, findings[:MAX_DIFFERENCES], cause, compared, round(duration_ms, 1)
+            node=self.node.number,
+            step=step.number,
+            findings=found.findings[:MAX_FINDINGS],
+            cause=cause,
+            compared_variables=compared,
+            duration_ms=round((time.monotonic() - begun) * 1000, 1),
+            notes=found.notes,
         )
 
-    def _recorded_steps(self, number: int) -> Iterator[list[Cell]]:
-        node = self.tree.nodes.get(self.node.number)
-        for step in node.steps if node is not None else ():
-            if step.step == number:
-                yield step.cells
-
-    # Cells ----------------------------------------------------------------------------------------------------------
-
-    def _cell(
-        self,
-        box: ScratchBox,
-        run: NodeRun,
-        answers: RecordedAnswers,
-        number: int,
-        cell: CellRecord,
-        shown_cell: Cell | None,
-    ) -> list[Finding]:
-        asked = _Asked(run, answers, number)
-        outcome = box.run_cell(cell.code, timeout_s=run.config.limits.cell_timeout_s, answer=asked.answer)
-        findings = self._outputs(outcome, number, shown_cell, run)
-        error = outcome.finished.error
-        now = f"{error.type}: {error.message}" if error is not None else ""
-        was = f"{cell.error_type}: {cell.error_message}" if cell.error_type else ""
-        if not self._same(was, now) or (not error and outcome.finished.status != cell.status):
-            findings.append(
-                Finding("error", number, "", shown(was or cell.status), shown(now or outcome.finished.status))
-            )
-        if asked.unknown:
-            findings.append(Finding("sub-calls", number, "", "", shown(asked.unknown[0])))
-        opened = [frame.call for frame, _ in outcome.calls]
-        if not asked.unknown and sorted(opened) != sorted(cell.opened):
-            findings.append(Finding("sub-calls", number, "", ", ".join(cell.opened), ", ".join(opened)))
-        if cell.final is not None and not self._same(cell.final, outcome.final or ""):
-            findings.append(Finding("answer", number, "", shown(cell.final), shown(outcome.final or "")))
-        return findings
-
-    def _outputs(self, outcome: CellOutcome, number: int, cell: Cell | None, run: NodeRun) -> list[Finding]:
-        findings = []
-        for stream, now in (("stdout", outcome.stdout), ("stderr", outcome.stderr)):
-            chunks = [chunk for chunk in cell.output if chunk.stream == stream and not chunk.late] if cell else []
-            was = "".join(whole(chunk.text, run.store) for chunk in chunks)
-            if not self._same(was, now):
-                findings.append(Finding(stream, number, "", shown(was), shown(now)))
-        return findings
-
-    def _same(self, was: str, now: str) -> bool:
-        if was == now:
-            return True
-        if modulo_addresses(was) == modulo_addresses(now):
-            self.addresses = True
-            return True
-        return False
-
-    # Variables ------------------------------------------------------------------------------------------------------
-
-    def _variables(self, box: ScratchBox, step: int, findings: list[Finding]) -> bool:
+    def _variables(self, place: Place, step: RecordedStep, found: Comparison) -> bool:
         """Compare by content; False when the record has no state to compare with."""
-        snapshot = snapshot_of(self.node.session, self.node.number, step)
-        try:
-            recorded = manifest_of(snapshot) if snapshot is not None else None
-        except SnapshotError:
-            recorded = None
+        if step.was_ended:
+            found.note(NOTE_ENDED)
+            return False
+        recorded = self._manifest(step.number)
         if recorded is None:
             return False
-        now = box.state()
-        self._python, self._here = recorded.python, now.python
-        self._dropped |= {each.name for each in recorded.dropped}
-        findings += [
-            Finding("variable", 0, name, shown(was), shown(is_now)) for name, was, is_now in _changed(recorded, now)
-        ]
+        snapshot, manifest = recorded
+        now = place.box.state()
+        place.recorded_python, place.here = manifest.python, now.python
+        compare_variables(different(manifest, now), snapshot, place.box, found)
         return True
 
+    def _manifest(self, step: int) -> tuple[Snapshot, Manifest] | None:
+        """The recorded state at the end of a step; None where there is none that can be read."""
+        snapshot = snapshot_of(self.node.session, self.node.number, step)
+        if snapshot is None:
+            return None
+        try:
+            return snapshot, manifest_of(snapshot)
+        except SnapshotError:
+            return None
 
-def _changed(recorded: Manifest, now: Manifest) -> Iterator[tuple[str, str, str]]:
-    """(name, preview then, preview now) of variables with another content."""
-    before, after = states_by_name(recorded), states_by_name(now)
-    for name in sorted({*before, *after}):
-        was, is_now = before.get(name), after.get(name)
-        if (
-            was is not None
-            and is_now is not None
-            and (was.digest == is_now.digest or not (was.digest and is_now.digest))
-        ):
-            continue
-        if was is not None and is_now is not None and modulo_addresses(was.preview) != was.preview:
-            continue  # it holds an address: its content cannot be the same
-        yield name, was.preview if was is not None else "(not there)", is_now.preview if is_now else "(not there)"
-
-
-class _Asked:
-    """Answers the sub-calls of one cell from the record."""
-
-    def __init__(self, run: NodeRun, answers: RecordedAnswers, cell: int) -> None:
-        self._run = run
-        self._answers = answers
-        self._cell = cell
-        self.unknown: list[str] = []
-        """Prompts that the record does not have."""
-
-    def answer(self, frame: SubCall, index: int, prompt: str) -> ScratchAnswer | None:
-        key = CallKey(self._cell, frame.call, index)
-        if frame.kind == "rlm" and self._run.task.recursive:
-            request = child_request(prompt)
-        else:
-            ask = Ask(key, "leaf", chat_messages(prompt), model=frame.model)
-            try:
-                request = request_sha256(ask, self._run.desk.model_for(ask).model)
-            except LmError as error:
-                return ScratchAnswer(error=error_info(error).message)
-        found = self._answers.take(key, request)
-        if found is None:
-            if not frame.blocking:
-                return None
-            self.unknown.append(prompt)
-            return ScratchAnswer(error=NOT_RECORDED)
-        return ScratchAnswer(found.text, found.error)
+    def _cause(self, place: Place, step: RecordedStep, findings: list[Finding], changed: str) -> str:
+        """What is known before what is likely. A state that differed before explains what differs now."""
+        before, self._differed = self._differed, self._differed or step.number
+        code = "\n".join(step.codes.values())
+        shown = changed or plain_cause(code, findings, place.dropped)
+        if shown or before:
+            return shown or f"follows: step {before} had differed already"
+        return guess(code, findings, recorded_python=place.recorded_python, here=place.here)

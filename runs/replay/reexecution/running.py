@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from runs.access import Actor
+from runs.events.tree import Tree
 from runs.models import Job, Node, Session
 from runs.replay.compare.sides import tree_of
-from runs.replay.reexecution.node import NodeExecution, Options
-from runs.replay.reexecution.report import MAX_STEPS, Report, report_from_plain, report_to_plain
+from runs.replay.reexecution.cells import NOTE_ADDRESSES
+from runs.replay.reexecution.node import NodeExecution
+from runs.replay.reexecution.report import Report, report_from_plain, report_to_plain
+from runs.replay.reexecution.starts import Options
+from runs.services.config import MAX_SEED
 from runs.services.endings import below
 from runs.services.jobs import JobRun, job_kind, start_job
-from sandboxes.errors import SandboxError
 
 REEXECUTE = "reexecute"
+PROBLEM_CHARS = 500
 
 
 class CannotReexecute(ValueError):
@@ -31,14 +35,15 @@ def start_reexecution(
 ) -> Job:
     """Execute the session again, or one node with or without its subtree, or its steps after `after` up to `upto`.
 
-    `freeze_time` starts the clocks when the session was started. Raises `CannotReexecute`.
+    What the session itself ran with holds for this, too: its clock goes before `freeze_time`, which starts the clocks
+    when the session was started; `seed` goes before its seed. Raises `CannotReexecute`.
     """
     if node is not None and not Node.objects.filter(session=session, number=node).exists():
         raise CannotReexecute(f"The session has no node {node}.")
     if upto is not None and upto <= after:
         raise CannotReexecute("There is no step in the chosen range.")
-    if seed is not None and not 0 <= seed < 2**63:
-        raise CannotReexecute("The seed must be a whole number that is not negative.")
+    if seed is not None and not 0 <= seed <= MAX_SEED:
+        raise CannotReexecute(f"The seed must be a whole number from 0 to {MAX_SEED}.")
     args = {"node": node, "subtree": subtree, "after": after, "upto": upto, "freeze_time": freeze_time, "seed": seed}
     return start_job(REEXECUTE, team=session.team, session=session, actor=actor, args=args)
 
@@ -49,33 +54,43 @@ def reexecute(run: JobRun) -> None:
     session = run.job.session
     assert session is not None
     report = report_from_plain(run.job.result) if run.job.result else Report()
-    done = {step.node for step in report.steps}
     nodes = _nodes(session, run.args)
-    options = Options(
-        session.created_at.timestamp() if run.args["freeze_time"] else None,
-        run.args["seed"],
-    )
+    options = _options(session, run.args)
     tree = tree_of(session)
+    order = {(node.node, step.step): step.seq for node in tree.nodes.values() for step in node.steps}
     for place, node in enumerate(nodes):
         run.progress(place, len(nodes), f"node {node.number}")
-        if node.number in done:
-            continue
-        top = node.number == run.args["node"] or len(nodes) == 1
-        execution = NodeExecution(
-            node, tree, options, after=run.args["after"] if top else 0, upto=run.args["upto"] if top else None
-        )
-        found = []
-        try:
-            for step in execution.steps():
-                run.check()
-                found.append(step)
-        except SandboxError as error:
-            report.problems.append(f"node {node.number}: {error}"[:500])
-        report.steps += found[: max(0, MAX_STEPS - len(report.steps))]
-        report.addresses = report.addresses or execution.addresses
-        run.save_result(report_to_plain(report))
+        if node.number not in report.nodes_done:
+            _node(run, node, tree, options, report, order)
+            run.save_result(report_to_plain(report))
     run.progress(len(nodes), len(nodes))
     run.save_result(report_to_plain(report))
+
+
+def _node(
+    run: JobRun, node: Node, tree: Tree, options: Options, report: Report, order: dict[tuple[int, int], int]
+) -> None:
+    """The range of steps is one of the node that was asked for; those below it are executed whole."""
+    args = run.args
+    top = node.number == (args["node"] or 0)
+    after, upto = (args["after"], args["upto"]) if top else (0, None)
+    execution = NodeExecution(node, tree, options, after=after, upto=upto)
+    found = []
+    for step in execution.steps():
+        run.check()
+        found.append(step)
+    report.add(found, order)
+    report.addresses = report.addresses or any(NOTE_ADDRESSES in step.notes for step in found)
+    report.problems += [f"node {node.number}: {problem}"[:PROBLEM_CHARS] for problem in execution.problems]
+    report.nodes_done.append(node.number)
+
+
+def _options(session: Session, args: dict[str, object]) -> Options:
+    own = Options.of_session(session)
+    clock, seed = own.clock, args["seed"]
+    if clock is None and args["freeze_time"]:
+        clock = session.created_at.timestamp()
+    return Options(clock, seed if isinstance(seed, int) else own.seed)
 
 
 def _nodes(session: Session, args: dict[str, object]) -> list[Node]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Protocol
 from uuid import uuid4
 
 import msgspec
@@ -39,6 +40,7 @@ from sandboxes.contract import Sandbox, Spec
 from sandboxes.errors import ExecTimeout, SandboxError
 from sandboxes.frames import (
     CellError,
+    Evaluated,
     Finished,
     Need,
     Output,
@@ -62,6 +64,8 @@ LIFETIME_S = 1800
 GRACE_S = 10.0
 MAX_VALUE_BYTES = 4 * 1024 * 1024
 MAX_PROMPT_BYTES = 64 * 1024 * 1024
+NO_COPY = ("no_snapshot", "unsupported")
+"""Statuses of an evaluation for which there is no parked copy."""
 NO_MODELS = "no model is asked in a scratch sandbox"
 
 
@@ -103,6 +107,12 @@ class CellOutcome:
     calls: list[tuple[SubCall, list[str]]] = field(default_factory=list)
 
 
+class Evaluates(Protocol):
+    """Something with a state in which code can be evaluated."""
+
+    def evaluate(self, code: str, *, timeout_s: float = 5.0, max_output_bytes: int = 256 * 1024) -> Evaluation: ...
+
+
 class ScratchBox:
     """A restored sandbox. Every method raises `SandboxError` when it is lost."""
 
@@ -134,15 +144,31 @@ class ScratchBox:
 
     def state(self) -> Manifest:
         """The manifest of the present state; its contents are not stored. Raises `SnapshotError`."""
+        return self._state(live=False)[1]
+
+    @contextmanager
+    def copy(self) -> Iterator[Evaluates]:
+        """A copy of the present state: what is evaluated in it leaves no trace in this one.
+
+        Raises `SnapshotError`, and `Unsupported` where the provider has no side channels.
+        """
+        id, _ = self._state(live=True)
+        side = SideLink(self.sandbox)
+        try:
+            yield _Copy(side, id)
+        finally:
+            side.close()
+
+    def _state(self, *, live: bool) -> tuple[str, Manifest]:
         self._count += 1
         id = f"look-{self._count}"
-        self._talk.link.snapshot(id, live=False)
+        self._talk.link.snapshot(id, live=live)
         while True:
             frame = self._talk.next(SETUP_TIMEOUT_S)
             if isinstance(frame, SnapshotDone) and frame.id == id:
                 if frame.manifest is None:
                     raise SnapshotError(f"the state could not be written down: {frame.error}")
-                return decode_manifest(self._text(frame.manifest, MAX_MANIFEST_BYTES))
+                return id, decode_manifest(self._text(frame.manifest, MAX_MANIFEST_BYTES))
             if isinstance(frame, RunnerError) and frame.id == id:
                 raise SnapshotError(f"the state could not be written down: {frame.message}")
 
@@ -264,8 +290,24 @@ def evaluate_live(
     finally:
         if side is not None:
             side.close()
-    if said.status in ("no_snapshot", "unsupported"):
-        return None
+    return None if said.status in NO_COPY else _evaluation(said)
+
+
+class _Copy:
+    """A copy that a scratch box parked."""
+
+    def __init__(self, side: SideLink, snapshot: str) -> None:
+        self._side = side
+        self._snapshot = snapshot
+
+    def evaluate(self, code: str, *, timeout_s: float = 5.0, max_output_bytes: int = 256 * 1024) -> Evaluation:
+        said = self._side.evaluate(self._snapshot, code, timeout_s, max_output_bytes)
+        if said.status in NO_COPY:
+            raise SnapshotError(f"the copy of the state is gone: {said.status}")
+        return _evaluation(said)
+
+
+def _evaluation(said: Evaluated) -> Evaluation:
     value = scrub(said.value.text or "") if said.value is not None else None
     return Evaluation(said.status, value, scrub(said.output), said.output_bytes, said.error, said.duration_ms)
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from runs.access import Actor
+from runs.engine.limits import Limits
 from runs.models import Event, Job, LmCall, Session, Step
 from runs.replay.reexecution import running  # noqa: F401  # registers the kind of job
 from runs.replay.reexecution.running import CannotReexecute, start_reexecution
@@ -114,11 +115,66 @@ def test_addresses_in_output_do_not_count_and_are_mentioned() -> None:
 
 def test_a_sub_call_that_was_not_recorded_is_named() -> None:
     session = run_cells("x = llm_query('first')")
-    step = Step.objects.get(node__session=session, number=1)
-    step.state["cells"][0]["code"] = "x = llm_query('another')"
-    step.save()
+    LmCall.objects.filter(session=session, kind="leaf").delete()
     result = reexecute(session)
     assert result["first"]["cause"].startswith("sub-call not recorded")
+
+
+def test_a_journal_that_contradicts_the_log_is_said_even_where_nothing_else_differs() -> None:
+    session = run_cells("x = 1", "y = 2")
+    step = Step.objects.get(node__session=session, number=2)
+    step.state["cells"][0]["code"] += "  # the same"
+    step.save()
+    result = reexecute(session)
+    assert result["first"]["what"] == "record"
+    assert (result["first"]["step"], result["first"]["cause"][:12]) == (2, "changed code")
+    assert result["steps_identical"] == 2
+
+
+def test_what_follows_from_an_earlier_difference_is_told_from_the_first() -> None:
+    session = run_cells("import random\nx = random.random()", "y = x", "z = 1")
+    result = reexecute(session)
+    assert result["first"] == {
+        "node": 0,
+        "step": 1,
+        "cell": 0,
+        "what": "variable",
+        "name": "x",
+        "cause": result["first"]["cause"],
+    }
+    assert result["first"]["cause"].startswith("randomness")
+    assert result["steps"][1]["cause"] == "follows: step 1 had differed already"
+    assert result["steps_identical"] == 0
+
+
+def test_equal_values_in_another_form_do_not_count() -> None:
+    session = run_cells("x = {key: [1, 2] for key in 'ab'}")
+    step = Step.objects.get(node__session=session, number=1)
+    step.state["cells"][0]["code"] = step.state["cells"][0]["code"].replace("'ab'", "'ba'")
+    step.save()
+    event = Event.objects.get(session=session, type="cell.started", data__contains="'ab'")
+    Event.objects.filter(pk=event.pk).update(data=event.data.replace("'ab'", "'ba'"))
+    result = reexecute(session)
+    assert result["verdict"] == "identical", result
+    assert result["steps"][0]["notes"] == ["the form of values that are equal, as the order in a dictionary"]
+
+
+def test_a_changed_value_is_shown_by_its_elements() -> None:
+    session = run_cells("import random\nx = {'kept': [1], 'drawn': [0, random.random()]}")
+    finding = reexecute(session)["steps"][0]["findings"][0]
+    assert finding["name"] == "x"
+    [change] = finding["changes"]
+    assert "drawn" in change
+    assert "→" in change
+
+
+def test_a_cell_that_ran_into_its_time_limit_is_followed_from_its_snapshot() -> None:
+    limits = Limits(cell_timeout_s=2.0)
+    session = run_cells("n = 0\nprint('begun')\nwhile True: n += 1", "print(n)\nm = n", limits=limits)
+    result = reexecute(session)
+    assert result["verdict"] == "identical", result
+    first = result["steps"][0]
+    assert (first["compared_variables"], len(first["notes"])) == (False, 1)
 
 
 def test_some_steps_alone_from_the_snapshot_before() -> None:
@@ -144,4 +200,4 @@ def test_what_cannot_be_begun_is_refused_or_told() -> None:
         start_reexecution(actor=Actor(None, "test"), session=session, after=3, upto=2)
     result = reexecute(session, node=0, after=9)
     assert result["verdict"] == "incomplete"
-    assert "no snapshot of step 9" in result["problems"][0]
+    assert "no finished step after step 9" in result["problems"][0]
