@@ -34,7 +34,8 @@ def context_sha256(node: Node) -> str:
 def make_setup(
     node: Node, config: SessionConfig, sandbox: Sandbox, *, clock: float | None = None, seed: int | None = None
 ) -> Setup:
-    """Upload the context and say how to set the REPL up. `clock` and `seed` make it repeatable (see `Setup`)."""
+    """Upload the context and say how to set the REPL up. `clock` and `seed` make it repeatable (see `Setup`); None: as
+    the session does."""
     kind: ContextKind = _KINDS[node.session.context.kind] if node.parent_id is None else "text"
     sha256 = context_sha256(node)
     path = f"{INPUT_PREFIX}context-0.{_SUFFIXES[kind]}"
@@ -48,8 +49,8 @@ def make_setup(
         contexts=[ContextFile(path, kind, sha256)],
         tools=tools,
         max_output_bytes=config.limits.cell_output_bytes,
-        clock=clock,
-        seed=seed,
+        clock=config.determinism.clock if clock is None else clock,
+        seed=config.determinism.seed if seed is None else seed,
         snapshots=config.snapshots != "off",
     )
 

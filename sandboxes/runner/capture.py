@@ -16,6 +16,7 @@ import sys
 from sandboxes.runner.byvalue import NotHeld, facts_of, pending_states
 from sandboxes.runner.contentdigest import content_digest
 from sandboxes.runner.pickles import PICKLE_BLOCK_BYTES, Leaves, Pickled, make_pickling
+from sandboxes.runner.repeatable import repeatable_places
 from sandboxes.runner.tracking import IMMUTABLE_TYPES, names_in
 from sandboxes.runner.wire import clean, clip, to_json
 
@@ -350,6 +351,9 @@ class Capture:
 
         found: dict[str, Any] = {}
         try:
+            places = repeatable_places()
+            if places:
+                found["repeatable"] = places
             random = sys.modules.get("random")
             if random is not None:
                 found["random"] = random.getstate()

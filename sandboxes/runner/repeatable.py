@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 READING_NS = 1_000
 """So much a clock goes on with each reading: code that waits for it to pass comes to an end."""
 SECOND_NS = 1_000_000_000
+_PLACES: dict[str, tuple[Any, Callable[[], int], Callable[[int], None]]] = {}
+"""Of the clock and of chance: what they began from, how far they are, and the way to another place."""
 CLOCKS = ("monotonic", "perf_counter", "process_time", "thread_time")
 
 
@@ -43,6 +45,12 @@ class Clock:
     def elapsed_s(self) -> float:
         return self.elapsed_ns() / SECOND_NS
 
+    def place(self) -> int:
+        return self.now_ns
+
+    def go_to(self, place: int) -> None:
+        self.now_ns = place
+
     def sleep(self, seconds: float) -> None:
         self._sleep(seconds)
         self.now_ns += int(seconds * SECOND_NS)
@@ -57,6 +65,7 @@ def set_clock(start_s: float) -> None:
     import time
 
     clock = Clock(start_s)
+    _PLACES["clock"] = (clock.start_ns, clock.place, clock.go_to)
     module: Any = time
     module.time, module.time_ns, module.sleep = clock.read_s, clock.read_ns, clock.sleep
     for name in CLOCKS:
@@ -131,6 +140,12 @@ class Chance:
         self._seed = str(seed).encode()
         self._count = 0
 
+    def place(self) -> int:
+        return self._count
+
+    def go_to(self, place: int) -> None:
+        self._count = place
+
     def urandom(self, size: int) -> bytes:
         if size < 0:
             raise ValueError("negative argument not allowed")
@@ -149,6 +164,7 @@ def set_seed(seed: int) -> None:
     import random
 
     chance = Chance(seed)
+    _PLACES["chance"] = (seed, chance.place, chance.go_to)
     system: Any = os
     system.urandom = chance.urandom
     if hasattr(os, "getrandom"):
@@ -166,3 +182,15 @@ def set_seed(seed: int) -> None:
     numpy = sys.modules.get("numpy")
     if numpy is not None:
         numpy.random.seed(seed % 2**32)
+
+
+def repeatable_places() -> dict[str, tuple[Any, int]]:
+    """How far the clock and chance of this process are, by what they began from. Part of a snapshot."""
+    return {name: (began, place()) for name, (began, place, _) in _PLACES.items()}
+
+
+def go_on_repeating(places: dict[str, tuple[Any, int]]) -> None:
+    """Go to the places of a snapshot, where this process began from the same time and seed."""
+    for name, (began, _, go_to) in _PLACES.items():
+        if name in places and places[name][0] == began:
+            go_to(places[name][1])

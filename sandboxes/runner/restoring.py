@@ -9,6 +9,7 @@ import sys
 
 from sandboxes.runner.byvalue import NotHeld, pending_states
 from sandboxes.runner.pickles import make_unpickling
+from sandboxes.runner.repeatable import go_on_repeating
 from sandboxes.runner.tracking import REFLECTION, names_in
 from sandboxes.runner.wire import from_json
 
@@ -65,6 +66,7 @@ class Restorer:
 
     def _set_state(self, sha256: str) -> None:
         state = self._unpickled(self._checked([sha256])[sha256], [])
+        go_on_repeating(state.get("repeatable", {}))
         if "random" in state:
             import random
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import time
+from time import monotonic
 
 from sandboxes.runner.guard import CannotGuard, forbid_processes, forbid_writes
 from sandboxes.runner.protect import die_with_parent
@@ -30,7 +30,7 @@ def evaluate(repl: Repl, request: dict[str, Any], descriptors: list[int], listin
     try:
         die_with_parent()
         control.send({"t": "hello"})
-        started = time.monotonic()
+        started = monotonic()
         code = read_payload(repl.options.workspace, request["code"])
         if look(repl.options.workspace).differs_from(listing) or repl.needs_contents(code):
             report["status"] = "no_snapshot"
@@ -44,7 +44,7 @@ def evaluate(repl: Repl, request: dict[str, Any], descriptors: list[int], listin
                 _limit_time(float(request["timeout_s"]))
                 repl.streams.redirect(output)
                 report.update(repl.scratch_cell(code, VALUE_CHARS))
-        report["duration_ms"] = round((time.monotonic() - started) * 1000, 3)
+        report["duration_ms"] = round((monotonic() - started) * 1000, 3)
         control.send(report)
     except BaseException:
         report = {"t": "evaluated", "status": "killed"}

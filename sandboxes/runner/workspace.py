@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-import time
+from time import time_ns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Listing:
 def look(root: str) -> Listing:
     """List the workspace without following links. At most `MAX_ENTRIES`; what is more is named as dropped."""
     listing = Listing()
-    now = time.time_ns()
+    now = time_ns()
     folders = [""]
     while folders:
         folder = folders.pop()
