@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
+VariableKind = Literal["expression", "json", "text", "delete"]
 
-class VariableChange(msgspec.Struct, frozen=True):
-    """`name = expression`, evaluated in the restored REPL before the fork goes on."""
+
+class VariableChange(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One variable of the restored REPL, set or deleted before the fork goes on.
+
+    `expression` is Python that is evaluated there, or a JSON value, or the text itself, as `kind` says; of a variable
+    to delete it is empty.
+    """
 
     name: str
-    expression: str
+    expression: str = ""
+    kind: VariableKind = "expression"
 
 
 class Changes(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -1,5 +1,6 @@
 """Forks: new sessions that go on from a step of another, with something changed."""
 
-from runs.replay.forks.starting import CannotFork, fork_session
+from runs.replay.forks.errors import CannotFork
+from runs.replay.forks.starting import fork_session
 
 __all__ = ["CannotFork", "fork_session"]

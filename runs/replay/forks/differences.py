@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from runs.replay.changes import Changes
+from runs.replay.changes import Changes, VariableChange
 from runs.replay.origin import Difference
 
 SHOWN_CHARS = 300
+KIND_WORDS = {"expression": "", "json": "JSON ", "text": "text "}
 
 
 def differences_of(changes: Changes, source: dict[str, Any], texts: dict[str, str]) -> list[Difference]:
@@ -21,10 +22,17 @@ def differences_of(changes: Changes, source: dict[str, Any], texts: dict[str, st
         before = texts.get(f"message {position}", "")
         if content != before:
             found.append(Difference(f"message {position + 1}", _short(before), _short(content)))
-    found += [Difference(f"variable {each.name}", "", _short(each.expression)) for each in changes.variables]
+    found += [_variable_difference(each) for each in changes.variables]
     if changes.config is not None:
         found += _config_differences("", source, changes.config)
     return found
+
+
+def _variable_difference(change: VariableChange) -> Difference:
+    what = f"variable {change.name}"
+    if change.kind == "delete":
+        return Difference(what, "", "deleted")
+    return Difference(what, "", _short(f"{KIND_WORDS[change.kind]}{change.expression}"))
 
 
 def _config_differences(prefix: str, before: Any, after: Any) -> list[Difference]:

@@ -17,7 +17,9 @@ from runs.models import Context, Node, NodeMessage, Session, SessionMeter, Step
 from runs.replay.changes import Changes
 from runs.replay.forks.copying import PastCopy
 from runs.replay.forks.differences import differences_of
+from runs.replay.forks.errors import CannotFork
 from runs.replay.forks.past import conversation_at, past_of
+from runs.replay.forks.variables import code_of
 from runs.replay.origin import Difference, Origin, origin_to_plain
 from runs.services.config import InvalidConfig, SessionConfig, config_from_plain, config_to_plain
 from runs.services.dispatch import EXECUTE_STEP, send_on_commit
@@ -28,11 +30,6 @@ from runs.text import scrub
 from sandboxes.models import Snapshot
 
 BATCH_ROWS = 1000
-MAX_CODE_CHARS = 200_000
-
-
-class CannotFork(ValueError):
-    """The fork cannot be made as asked; the message says why and what to do. Nothing was written."""
 
 
 def fork_session(
@@ -58,7 +55,7 @@ def fork_session(
     config = _config(source, changes)
     base = _base(source, top, step)
     state = _node_state(top, step)
-    code = _code(changes)
+    code = code_of(changes.variables)
     if code and step == 0:
         raise CannotFork("Variables can be changed from the end of step 1 on: before it there is no state.")
     past = past_of(source, top, step)
@@ -149,24 +146,6 @@ def _node_state(top: Node, step: int) -> dict[str, Any]:
             f"Step {step} was recorded by an earlier release, which kept too little to go on from it. Choose a later one."
         )
     return state
-
-
-def _code(changes: Changes) -> str:
-    lines = []
-    for change in changes.variables:
-        if not change.name.isidentifier():
-            raise CannotFork(f"{change.name[:80]!r} is not a name of a variable.")
-        try:
-            compile(change.expression.strip(), change.name, "eval")
-        except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-            raise CannotFork(f"The new value of {change.name} is not a Python expression: {error}.") from error
-        lines.append(f"{change.name} = ({change.expression.strip()}\n)")
-    code = "\n".join(lines)
-    if len(code) > MAX_CODE_CHARS:
-        raise CannotFork(
-            f"The changed variables have {len(code):,} characters of code; the most is {MAX_CODE_CHARS:,}."
-        )
-    return code
 
 
 # What is the fork's own -------------------------------------------------------------------------------------------------
