@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from django import forms
@@ -17,7 +18,7 @@ from runs.lm.addresses import check_base_url
 from runs.lm.errors import LmRefusedAddress
 from runs.models import Context
 from runs.services import choices
-from runs.services.config import InvalidConfig, ModelConfig, SessionConfig
+from runs.services.config import Determinism, InvalidConfig, ModelConfig, SessionConfig
 from runs.text import scrub
 from sandboxes.status import local_status
 
@@ -72,6 +73,14 @@ class StartForm(forms.Form):
         required=False,
         choices=(("every", "after every step"), ("last", "at the end of each node"), ("off", "none")),
         help_text="A step with a snapshot can be looked into, executed again and forked from.",
+    )
+    freeze_clock = forms.BooleanField(required=False, label="Freeze the clock")
+    random_seed = forms.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=MAX_SEED,
+        label="Seed of randomness",
+        help_text="For everything that the code draws at random. Empty: as it comes.",
     )
 
     def __init__(self, user: User, data: Any = None, files: Any = None, *, initial: Any = None) -> None:
@@ -204,6 +213,9 @@ class StartForm(forms.Form):
             tier=cleaned["tier"],
             compaction=cleaned["compaction"],
             snapshots=cleaned["snapshots"] or "every",
+            determinism=Determinism(
+                clock=float(int(time.time())) if cleaned["freeze_clock"] else None, seed=cleaned["random_seed"]
+            ),
             example=example,
         )
 

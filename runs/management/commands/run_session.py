@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from runs.engine.limits import Limits
 from runs.management.people import user_named
 from runs.models import Context, LmCredential, Session
 from runs.services.choices import EMBEDDED, KEY, SCRIPTED, model_named
-from runs.services.config import InvalidConfig, ModelConfig, SessionConfig
+from runs.services.config import Determinism, InvalidConfig, ModelConfig, SessionConfig
 from runs.services.config_check import check_config
 from runs.services.contexts import ContextError, context_from_chunks, context_from_example, context_from_file
 from runs.services.sessions import start_session, stop_session
@@ -51,6 +52,10 @@ class Command(BaseCommand):
         parser.add_argument("--sub-model", default="", help="model of the calls that code makes (default: the same)")
         parser.add_argument("--limit", action="append", default=[], metavar="NAME=VALUE", help="e.g. max_cost_usd=0.5")
         parser.add_argument("--tier", default="", help="isolation of the sandboxes (default: the strongest)")
+        parser.add_argument(
+            "--clock", metavar="TIME", help="freeze the sandboxes' clocks at this Unix time, or at `now`"
+        )
+        parser.add_argument("--random-seed", type=int, metavar="N", help="seed of what the code draws at random")
         parser.add_argument("--title", default="")
         parser.add_argument("--user", default="", help="who starts it, where the installation has many users")
         parser.add_argument("--json", action="store_true", help="print the events as JSON lines")
@@ -79,6 +84,7 @@ class Command(BaseCommand):
             sub=_model(options["sub_model"], credentials) if options["sub_model"] else None,
             limits=_limits(options["limit"]),
             tier=options["tier"],
+            determinism=_determinism(options["clock"], options["random_seed"]),
         )
         check_config(config, credentials)
         context, question, tag = _material(options, actor, team)
@@ -168,6 +174,15 @@ def _limits(pairs: list[str]) -> Limits:
         return msgspec.convert(values, Limits, strict=False)
     except msgspec.ValidationError as error:
         raise InvalidConfig(f"--limit: {error}") from error
+
+
+def _determinism(clock: str | None, seed: int | None) -> Determinism:
+    now = float(int(time.time()))
+    plain = {"clock": now if clock == "now" else clock, "seed": seed}
+    try:
+        return msgspec.convert(plain, Determinism, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidConfig(f"--clock or --random-seed: {error}") from error
 
 
 def _material(options: dict[str, Any], actor: Actor, team: Team) -> tuple[Context, str, str]:

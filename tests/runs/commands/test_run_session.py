@@ -79,6 +79,15 @@ def test_a_session_is_started_shown_and_answered(context: Path, capsys: pytest.C
     assert "session [scripted]: How many?" in out
 
 
+def test_the_clock_and_chance_can_be_fixed(context: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--question", "How many?", "--context", context, "--model", "scripted:tour", "--detach"]
+    run(*arguments, "--clock", "1700000000", "--random-seed", "7", capsys=capsys)
+    assert Session.objects.get().config["determinism"] == {"clock": 1_700_000_000.0, "seed": 7}
+    for wrong in (("--clock", "yesterday"), ("--random-seed", "-1")):
+        with pytest.raises(CommandError, match="--clock or --random-seed"):
+            run(*arguments, *wrong, capsys=capsys)
+
+
 @pytest.mark.usefixtures("worker")
 def test_the_events_come_as_json_lines_without_gaps(context: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--question", "How many?", "--context", context, "--model", "scripted:tour", "--json"]

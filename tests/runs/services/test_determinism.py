@@ -7,6 +7,7 @@ import pytest
 from runs.events.types import CellOutput
 from runs.models import Session
 from runs.services.config import Determinism, InvalidConfig, config_from_plain, config_to_plain
+from runs.services.config_check import config_from_outside
 from runs.services.snapshots.reading import require_snapshot
 from runs.services.snapshots.scratch import open_scratch
 from tests.factories import scripted_config
@@ -48,4 +49,4 @@ def test_a_configuration_says_what_it_fixes_and_nothing_that_cannot_be() -> None
     assert "determinism" not in config_to_plain(scripted_config())
     for wrong in ({"clock": -1}, {"clock": 1e15}, {"seed": -1}, {"seed": 1.5}, {"seed": "x"}):
         with pytest.raises(InvalidConfig, match="determinism"):
-            config_from_plain({**config_to_plain(config), "determinism": wrong})
+            config_from_outside({**config_to_plain(config), "determinism": wrong})

@@ -13,7 +13,7 @@ from runs.engine.limits import Limits
 from runs.examples import Tag
 from runs.form_limits import FIELDS, initial_values
 from runs.models import Context, LmCredential, Session
-from runs.services.config import config_from_plain
+from runs.services.config import Determinism, config_from_plain
 from tests.cast import SIGNED_IN, STARTS, Cast, make_cast
 from tests.factories import make_context
 
@@ -76,6 +76,17 @@ def test_when_snapshots_are_taken_can_be_chosen(cast: Cast, sent: str | None, st
 
 def test_a_time_of_snapshots_that_does_not_exist_is_refused(cast: Cast) -> None:
     assert "snapshots" in errors(send(cast, snapshots="sometimes"))
+
+
+def test_a_session_can_be_made_repeatable(cast: Cast) -> None:
+    send(cast)
+    assert config_from_plain(newest().config).determinism == Determinism()
+    send(cast, freeze_clock="on", random_seed="0")
+    fixed = config_from_plain(newest().config).determinism
+    assert fixed.seed == 0
+    assert fixed.clock is not None
+    assert 0 <= newest().created_at.timestamp() - fixed.clock < 60
+    assert "random_seed" in errors(send(cast, random_seed="-1"))
 
 
 def test_limits_are_read_in_the_units_of_the_form(cast: Cast) -> None:
