@@ -11,6 +11,7 @@ from runs.events.tree import Tree
 from runs.models import Node, Step
 from runs.replay.reexecution.causes import guess, plain_cause
 from runs.replay.reexecution.cells import CellAgain, Comparison, was_ended
+from runs.replay.reexecution.files import compare_files
 from runs.replay.reexecution.record import NodeRecord
 from runs.replay.reexecution.report import MAX_FINDINGS, Finding, StepReport
 from runs.replay.reexecution.starts import Options, Stretch, open_start, stretches
@@ -148,6 +149,7 @@ class NodeExecution:
         snapshot, manifest = recorded
         now = place.box.state()
         place.recorded_python, place.here = manifest.python, now.python
+        compare_files(manifest, now, found)
         compare_variables(different(manifest, now), snapshot, place.box, found)
         return True
 

@@ -16,7 +16,7 @@ DETAILED_STEPS = 25
 
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One thing that was not the same. `what`: stdout, stderr, error, sub-calls, variable, answer; record, where the
+    """One thing that was not the same. `what`: stdout, stderr, error, sub-calls, variable, file, answer; record, where the
     journal and the log of the step contradict each other."""
 
     what: str

@@ -147,6 +147,16 @@ def test_what_follows_from_an_earlier_difference_is_told_from_the_first() -> Non
     assert result["steps_identical"] == 0
 
 
+def test_files_of_the_workspace_are_compared_by_content() -> None:
+    session = run_cells(
+        "import os, random\nos.makedirs('notes')\nopen('notes/same.txt', 'w').write('one')",
+        "written = open('notes/drawn.txt', 'w').write(f'{random.random():.6f}')",
+    )
+    result = reexecute(session)
+    assert (result["first"]["step"], result["first"]["what"], result["first"]["name"]) == (2, "file", "notes/drawn.txt")
+    assert len(result["steps"][1]["findings"]) == 1
+
+
 def test_equal_values_in_another_form_do_not_count() -> None:
     session = run_cells("x = {key: [1, 2] for key in 'ab'}")
     step = Step.objects.get(node__session=session, number=1)
