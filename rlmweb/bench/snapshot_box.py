@@ -72,7 +72,7 @@ class SnapshotBox:
     def set_up(self, context: Path, sha256: str) -> None:
         path = f"{INPUT_PREFIX}context-0.txt"
         aio.run(self.sandbox.put_file(path, str(context)), timeout_s=DEADLINE_S)
-        self.link.setup(Setup(id="setup", contexts=[ContextFile(path, "text", sha256)]))
+        self.link.setup(Setup(id="setup", contexts=[ContextFile(path, "text", sha256)], snapshots=True))
         done = self._wait(SetupDone)
         if done.error is not None:
             raise CannotMeasure(f"setup failed: {done.error.message}")

@@ -16,9 +16,16 @@ from sandboxes.local.spec import BASE_ENV, BoxSpec
 from sandboxes.local.tiers import Launched, Setting, make_folder
 
 WORKSPACE = "/work"
+OWN_FOLDERS = (WORKSPACE, "/app", "/proc", "/dev", "/tmp")
+COVERED_FOLDERS = "/python"
 NOBODY = "65534"
 SHARED_MEMORY_BYTES = 16 * 1024 * 1024
 RUNTIME_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime")
+
+
+def place_inside(path: str) -> str:
+    """Where the sandbox sees a path of the host: the same, but for what its own folders would cover."""
+    return f"{COVERED_FOLDERS}{path}" if path.startswith(tuple(f"{own}/" for own in OWN_FOLDERS)) else path
 
 
 def find_bubblewrap() -> str:
@@ -55,7 +62,7 @@ class Bubblewrap:
         interpreter = self._setting.interpreter
         words: list[str] = []
         for folder in interpreter.folders:
-            words += ["--ro-bind", folder, folder]
+            words += ["--ro-bind", folder, place_inside(folder)]
         for name in ("bin", "sbin", "lib", "lib64"):
             path = f"/{name}"
             if os.path.islink(path):
@@ -63,7 +70,8 @@ class Bubblewrap:
             elif os.path.isdir(path):
                 words += ["--ro-bind", path, path]
         for folder in interpreter.hidden:
-            words += ["--size", "4096", "--tmpfs", folder, "--remount-ro", folder]
+            place = place_inside(folder)
+            words += ["--size", "4096", "--tmpfs", place, "--remount-ro", place]
         for path in RUNTIME_FILES:
             if os.path.exists(path):
                 words += ["--ro-bind", path, path]
@@ -119,7 +127,7 @@ class Bubblewrap:
 def _runner_command(setting: Setting, spec: BoxSpec) -> list[str]:
     """Not `-I`: it would ignore `PYTHONHASHSEED`, and the environment is ours anyway."""
     return [
-        *(setting.interpreter.executable, "-s", "-S", "-B", "/app/runner.pyc"),
+        *(place_inside(setting.interpreter.executable), "-s", "-S", "-B", "/app/runner.pyc"),
         *("--workspace", WORKSPACE, "--sweep", "all"),
         *("--memory-mb", str(spec.memory_mb), "--disk-mb", str(spec.disk_mb)),
         *("--processes", str(spec.max_processes), "--site", str(int(setting.interpreter.use_site))),

@@ -13,6 +13,8 @@ BASE_ENV = {
     # One thread: OpenMP's own threads hang after a fork, which is how snapshots are taken.
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
+    # The allocator of pyarrow starts a thread otherwise, and a process with threads cannot be copied live.
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
     # Huge pages make the fork of a large heap about twenty times cheaper.
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     "PYTHONHASHSEED": "0",

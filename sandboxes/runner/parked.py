@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 KEPT_LISTINGS = 64
 UNFREEZE_GROWTH = 1.5
 SETTLE_MS = 5_000
+MAX_DESCRIPTORS = 1024
 NO_COPY = 72
 """Exit status of the process between the REPL and its copy when the second fork failed."""
 
@@ -150,7 +151,16 @@ def _open_descriptors() -> list[int]:
     try:
         return [int(name) for name in os.listdir("/proc/self/fd") if int(name) > 2]
     except OSError:
-        return list(range(3, 1024))
+        return _polled_descriptors()
+
+
+def _polled_descriptors() -> list[int]:
+    """Where /proc cannot be read: one question to the kernel about every number that a descriptor may have."""
+    poll = select.poll()
+    for descriptor in range(3, MAX_DESCRIPTORS):
+        poll.register(descriptor, 0)
+    closed = {descriptor for descriptor, events in poll.poll(0) if events & select.POLLNVAL}
+    return [descriptor for descriptor in range(3, MAX_DESCRIPTORS) if descriptor not in closed]
 
 
 def _place_in_file(descriptor: int) -> tuple[int, int, int] | None:

@@ -52,9 +52,9 @@ class Control:
             self.wait_readable(None)
             self.receive()
 
-    def has_message(self) -> bool:
-        """Whether anything has come that was not handled yet."""
-        return self.lines.has_some() or self.wait_readable(0)
+    def has_message(self, timeout_ms: int = 0) -> bool:
+        """Whether anything has come that was not handled yet, or does within so long."""
+        return self.lines.has_some() or self.wait_readable(timeout_ms)
 
     def wait_for(self, kind: str) -> dict[str, Any]:
         """Block for a message of one kind; an interrupt may end the wait, but never loses half a message."""

@@ -10,7 +10,7 @@ from sandboxes.runner.byvalue import cloud, install_loaders
 from sandboxes.runner.lazy import Lazy
 from sandboxes.runner.memory import MIB, MemoryLimit
 from sandboxes.runner.namespace import Names
-from sandboxes.runner.parked import Taker
+from sandboxes.runner.parked import MAX_DESCRIPTORS, Taker
 from sandboxes.runner.protect import die_with_parent, show_process
 from sandboxes.runner.queries import Control, Queries
 from sandboxes.runner.repeatable import set_clock, set_seed
@@ -39,6 +39,12 @@ FOR_SNAPSHOTS = ("resource", "fcntl", "hashlib", "pickle", "typing", "inspect", 
 """Imported later, while nothing is asked: every process that is forked to write a snapshot down would import them."""
 
 
+FOR_TABLES = ("numpy", "pandas")
+"""Imported by a REPL that was left idle, where the operator's interpreter has them: code that uses tables, and restores of
+states that hold some, find them loaded."""
+IDLE_MS = 300
+
+
 class Repl:
     def __init__(self, control: int, options: Options) -> None:
         self.control = Control(control)
@@ -59,6 +65,7 @@ class Repl:
         self.interrupted = False
         self.sources: dict[str, str] = {}
         self._to_load = [*PRELOADED, *FOR_SNAPSHOTS, ""]
+        self._to_load_idle = list(FOR_TABLES) if options.site else []
 
     def serve(self) -> None:
         _signal.signal(_signal.SIGINT, self._on_interrupt)
@@ -66,6 +73,7 @@ class Repl:
         while True:
             self._preload()
             message = self.control.next_message()
+            self._to_load_idle.clear()
             descriptors = self.control.take(int(message.get("fds", 0)))
             if len(descriptors) != message.get("fds", 0):
                 os._exit(NO_DESCRIPTORS)
@@ -90,6 +98,11 @@ class Repl:
         """Use the time until something is asked. Once code has run, what an import finds is the code's to say."""
         while self._to_load and not self.control.has_message():
             self._load_next()
+        while self._to_load_idle and not self.control.has_message(IDLE_MS):
+            try:
+                _import(self._to_load_idle.pop(0))
+            except Exception:
+                self._to_load_idle.clear()  # not there, or it does not work here: code that wants it is told why
 
     def _load_rest(self) -> None:
         """Before code runs: else every process that is forked to write a snapshot down would do it by itself."""
@@ -98,7 +111,7 @@ class Repl:
 
     def _load_next(self) -> None:
         name = self._to_load.pop(0)
-        __import__(name) if name else cloud()
+        _import(name) if name else cloud()
 
     def _on_interrupt(self, number: int, frame: object) -> None:
         self.interrupted = True
@@ -256,6 +269,15 @@ class Repl:
         }
 
 
+def _import(name: str) -> None:
+    """Not from the workspace: an earlier REPL may have left files there."""
+    workspace = sys.path.pop(0)
+    try:
+        __import__(name)
+    finally:
+        sys.path.insert(0, workspace)
+
+
 def _traceback(error: BaseException) -> str:
     """The traceback with the lines of cells and tools only: those are what the reader can change."""
     import traceback
@@ -283,7 +305,7 @@ def _limit_resources(options: Options) -> None:
         resource.setrlimit(which, (value, value))
 
     lower(resource.RLIMIT_CORE, 0)
-    lower(resource.RLIMIT_NOFILE, 1024)
+    lower(resource.RLIMIT_NOFILE, MAX_DESCRIPTORS)
     if options.memory_mb:
         lower(resource.RLIMIT_AS, (2 * options.memory_mb + 2048) * MIB)
     if options.disk_mb:

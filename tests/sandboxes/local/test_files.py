@@ -10,6 +10,7 @@ import pytest
 
 from sandboxes.errors import InvalidSpec, NotFound
 from sandboxes.local import files
+from sandboxes.local.bubblewrap import place_inside
 
 
 @pytest.fixture
@@ -88,3 +89,11 @@ def test_what_must_not_be_fetched_is_refused_and_the_target_is_not_touched(root:
         with pytest.raises((InvalidSpec, NotFound)):
             files.fetch_file(root, path, str(target), max_bytes=10)
     assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "inside"),
+    [("/usr/lib", "/usr/lib"), ("/work/venv/bin/python", "/python/work/venv/bin/python"), ("/workshop", "/workshop")],
+)
+def test_what_a_folder_of_the_sandbox_would_cover_is_seen_elsewhere(path: str, inside: str) -> None:
+    assert place_inside(path) == inside

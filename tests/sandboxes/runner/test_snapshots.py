@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from sandboxes.runner import bundle
 from sandboxes.runner.checks import Rejected, check_data
+from sandboxes.runner.parked import _polled_descriptors
 from tests.sandboxes.runner.host import RunnerHost, runner
 from tests.sandboxes.runner.snapshothost import Store, evaluate
 
@@ -262,3 +264,10 @@ def test_hooks_that_run_because_there_are_threads_harm_their_own_snapshot_only(
         assert not store.take(host, "s1")["live"]
         assert store.collect(host, "s1")["error"]
         assert host.run("print('on')", timeout_s=10)["stdout"] == "on\n"
+
+
+def test_open_descriptors_are_found_without_proc() -> None:
+    with open(os.devnull) as file:
+        descriptor = file.fileno()
+        assert descriptor in _polled_descriptors()
+    assert descriptor not in _polled_descriptors()
