@@ -100,7 +100,7 @@ class Repl:
             self._load_next()
         while self._to_load_idle and not self.control.has_message(IDLE_MS):
             try:
-                _import(self._to_load_idle.pop(0))
+                _import_installed(self._to_load_idle.pop(0))
             except Exception:
                 self._to_load_idle.clear()  # not there, or it does not work here: code that wants it is told why
 
@@ -111,7 +111,7 @@ class Repl:
 
     def _load_next(self) -> None:
         name = self._to_load.pop(0)
-        _import(name) if name else cloud()
+        _import_installed(name) if name else cloud()
 
     def _on_interrupt(self, number: int, frame: object) -> None:
         self.interrupted = True
@@ -269,7 +269,7 @@ class Repl:
         }
 
 
-def _import(name: str) -> None:
+def _import_installed(name: str) -> None:
     """Not from the workspace: an earlier REPL may have left files there."""
     workspace = sys.path.pop(0)
     try:
