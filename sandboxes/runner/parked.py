@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 KEPT_LISTINGS = 64
 UNFREEZE_GROWTH = 1.5
 SETTLE_MS = 5_000
-MAX_DESCRIPTORS = 1024
+DESCRIPTORS_OF_CODE = 1024
 NO_COPY = 72
 """Exit status of the process between the REPL and its copy when the second fork failed."""
 
@@ -157,10 +157,10 @@ def _open_descriptors() -> list[int]:
 def _polled_descriptors() -> list[int]:
     """Where /proc cannot be read: one question to the kernel about every number that a descriptor may have."""
     poll = select.poll()
-    for descriptor in range(3, MAX_DESCRIPTORS):
+    for descriptor in range(3, DESCRIPTORS_OF_CODE):
         poll.register(descriptor, 0)
     closed = {descriptor for descriptor, events in poll.poll(0) if events & select.POLLNVAL}
-    return [descriptor for descriptor in range(3, MAX_DESCRIPTORS) if descriptor not in closed]
+    return [descriptor for descriptor in range(3, DESCRIPTORS_OF_CODE) if descriptor not in closed]
 
 
 def _place_in_file(descriptor: int) -> tuple[int, int, int] | None:

@@ -10,7 +10,7 @@ from sandboxes.runner.byvalue import cloud, install_loaders
 from sandboxes.runner.lazy import Lazy
 from sandboxes.runner.memory import MIB, MemoryLimit
 from sandboxes.runner.namespace import Names
-from sandboxes.runner.parked import MAX_DESCRIPTORS, Taker
+from sandboxes.runner.parked import DESCRIPTORS_OF_CODE, Taker
 from sandboxes.runner.protect import die_with_parent, show_process
 from sandboxes.runner.queries import Control, Queries
 from sandboxes.runner.repeatable import set_clock, set_seed
@@ -305,7 +305,7 @@ def _limit_resources(options: Options) -> None:
         resource.setrlimit(which, (value, value))
 
     lower(resource.RLIMIT_CORE, 0)
-    lower(resource.RLIMIT_NOFILE, MAX_DESCRIPTORS)
+    lower(resource.RLIMIT_NOFILE, DESCRIPTORS_OF_CODE)
     if options.memory_mb:
         lower(resource.RLIMIT_AS, (2 * options.memory_mb + 2048) * MIB)
     if options.disk_mb:
