@@ -6,6 +6,7 @@ from uuid import UUID
 
 from celery import shared_task
 
+from runs.replay.archive import running as importing  # noqa: F401  # registers its kind of job
 from runs.replay.reexecution import running  # noqa: F401  # registers its kind of job
 from runs.replay.rollouts import keeping  # noqa: F401  # registers its kind of job
 from runs.services import execution, jobs

@@ -32,6 +32,8 @@ class Origin(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     rollout: str = ""
     installation: str = ""
     """Of an import: where the archive was made."""
+    archive: str = ""
+    """Of an import: what identifies the archive, so that it is not imported twice unasked."""
 
 
 def origin_of(plain: object) -> Origin | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from django.conf import settings
 
+from runs.engine.limits import Limits
 from runs.form_limits import FIELDS
 from runs.lm.addresses import check_base_url
 from runs.lm.errors import LmError
@@ -26,8 +27,13 @@ def check_config(config: SessionConfig, credentials: Iterable[LmCredential]) -> 
         _check_model("sub", config.sub, known)
     if config.provider not in PROVIDERS:
         raise InvalidConfig(f"provider: there is no {config.provider!r}; there are {', '.join(PROVIDERS)}.")
+    check_limits(config.limits)
+
+
+def check_limits(limits: Limits) -> None:
+    """Raises `InvalidConfig` for a limit outside of what a form takes."""
     for spec in FIELDS:
-        value = getattr(config.limits, spec.name)
+        value = getattr(limits, spec.name)
         least, most = spec.least * spec.scale, spec.most * spec.scale
         # Written so that a NaN, which compares with nothing, is refused too.
         if value is not None and not least <= value <= most:

@@ -1,0 +1,1 @@
+"""Archives: a session with all that belongs to it in one file, written here and read on another installation."""
