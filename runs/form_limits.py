@@ -67,9 +67,9 @@ def form_fields() -> dict[str, forms.Field]:
     return {PREFIX + spec.name: _form_field(spec) for spec in FIELDS}
 
 
-def initial_values() -> dict[str, Any]:
-    """The defaults of a new session, in the form's units."""
-    limits, values = Limits(), {}
+def initial_values(limits: Limits | None = None) -> dict[str, Any]:
+    """`limits`, or the defaults of a new session, in the form's units."""
+    limits, values = limits or Limits(), {}
     for spec in FIELDS:
         value = getattr(limits, spec.name)
         values[PREFIX + spec.name] = None if value is None else _tidy(value / spec.scale)

@@ -43,6 +43,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("reexecutions/<uuid:uuid>/", reexecution.reexecution, name="reexecution"),
     path("reexecutions/<uuid:uuid>/stop/", reexecution.reexecution_stop, name="reexecution_stop"),
     path("sessions/<uuid:uuid>/nodes/<int:node>/steps/<int:step>/fork/", fork.fork_new, name="fork_new"),
+    path(
+        "sessions/<uuid:uuid>/nodes/<int:node>/steps/<int:step>/fork/changes/", fork.fork_changes, name="fork_changes"
+    ),
     path("sessions/<uuid:uuid>/lineage/", fork.lineage, name="lineage"),
     path("compare/", compare.compare, name="compare"),
     path("sessions/<uuid:uuid>/rollouts.json", rollout.session_rollouts, name="session_rollouts"),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -11,69 +10,72 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from runs.access import actor_of, credentials_of, session_for, sessions_of
-from runs.models import Node, NodeMessage, Session, Step
-from runs.replay.changes import Changes, VariableChange
+from runs.fork_form import ForkForm
+from runs.form_config import words_of
+from runs.models import Node, Session, Step
+from runs.replay.changes import Changes
 from runs.replay.forks import CannotFork, fork_session
+from runs.replay.forks.differences import differences_of
 from runs.replay.forks.lineage import lineage_of
-from runs.replay.forks.past import conversation_at
-from runs.services.config import InvalidConfig, config_to_plain
-from runs.services.config_check import check_config, config_from_outside
-from runs.services.snapshots.reading import SnapshotError, manifest_of, snapshot_of
-from runs.text import scrub
+from runs.replay.forks.past import recorded_at
+from runs.replay.forks.variables import code_of, try_changes
+from runs.replay.inspect.errors import InspectError
+from runs.replay.inspect.slots import slots
+from runs.services.config import InvalidConfig, config_from_plain
+from runs.services.snapshots.reading import SnapshotError, manifest_of, require_snapshot, snapshot_of
+from sandboxes.errors import SandboxError
 from sandboxes.manifest import Manifest
-
-MAX_VARIABLES = 20
-MAX_FIELD_CHARS = 1_000_000
 
 
 @dataclass(slots=True)
-class Prefilled:
-    """What was recorded: the fields of the form before anything is changed."""
+class Place:
+    """What is forked."""
 
-    title: str
-    question: str
-    system_prompt: str
-    reply: str
-    config: str
-    messages: list[NodeMessage] = field(default_factory=list)
-    manifest: Manifest | None = None
-    problem: str = ""
-    way_out: str = ""
+    session: Session
+    top: Node
+    step: int
 
 
 @never_cache
 @login_required
 def fork_new(request: HttpRequest, uuid: UUID, node: int, step: int) -> HttpResponse:
-    session = session_for(request.user, uuid, "evaluate")
-    top = Node.objects.filter(session=session, number=node).first()
-    if top is None or (step and not Step.objects.filter(node=top, number=step).exists()):
-        raise Http404
-    recorded = _prefilled(session, top, step)
-    given: dict[str, Any] = {}
+    place = _place(request, uuid, node, step)
+    form = _form(request, place)
     error = ""
-    if request.method == "POST":
-        given = {name: scrub(str(value).replace("\r\n", "\n")) for name, value in request.POST.items()}
+    if request.method == "POST" and form.is_valid():
         try:
-            return redirect("runs:session", uuid=_fork(request, session, top, step, recorded, given).uuid)
+            return redirect("runs:session", uuid=_fork(request, place, form).uuid)
         except (CannotFork, InvalidConfig) as refused:
             error = str(refused)
         except SnapshotError as refused:
             error = f"{refused}. {refused.way_out}"
+        except (InspectError, SandboxError) as refused:
+            error = f"The changed variables could not be tried: {refused}"
+    manifest, problem = _manifest(place)
     context = {
-        "session": session,
+        "session": place.session,
         "node": node,
         "step": step,
-        "recorded": recorded,
-        "given": given,
+        "form": form,
         "error": error,
-        "messages_shown": [(row, given.get(f"message-{row.position}", row.content)) for row in recorded.messages],
-        "variables": _variable_rows(given),
-        "is_child": top.parent_id is not None,
+        "manifest": manifest,
+        "problem": problem,
+        "is_child": place.top.parent_id is not None,
+        **_changes_shown(place, form),
     }
-    return render(request, "runs/fork.html", context, status=422 if error else 200)
+    return render(request, "runs/fork.html", context, status=422 if error or form.errors else 200)
+
+
+@never_cache
+@login_required
+@require_POST
+def fork_changes(request: HttpRequest, uuid: UUID, node: int, step: int) -> HttpResponse:
+    """The list of what the form as it stands would change."""
+    place = _place(request, uuid, node, step)
+    return render(request, "runs/_fork_changes.html", _changes_shown(place, _form(request, place)))
 
 
 @never_cache
@@ -85,78 +87,78 @@ def lineage(request: HttpRequest, uuid: UUID) -> HttpResponse:
     return render(request, "runs/lineage.html", {"session": session, "rows": rows})
 
 
-def _fork(
-    request: HttpRequest, session: Session, top: Node, step: int, recorded: Prefilled, given: dict[str, Any]
-) -> Session:
-    config = None
-    if given.get("config", recorded.config).strip() != recorded.config.strip():
-        try:
-            plain = json.loads(given["config"])
-        except ValueError as error:
-            raise InvalidConfig(f"The configuration is not JSON: {error}") from error
-        checked = config_from_outside(plain)
-        check_config(checked, credentials_of(request.user).filter(team=session.team))
-        config = config_to_plain(checked)
-    changes = Changes(
-        reply=_changed(given, "reply", recorded.reply) or None,
-        question=_changed(given, "question", recorded.question),
-        system_prompt=_changed(given, "system_prompt", recorded.system_prompt),
-        messages={
-            row.position: text
-            for row in recorded.messages
-            if (text := _changed(given, f"message-{row.position}", row.content)) is not None
-        },
-        variables=[
-            VariableChange(name, expression) for name, expression in _variable_rows(given) if name or expression
-        ],
-        config=config,
+def _place(request: HttpRequest, uuid: UUID, node: int, step: int) -> Place:
+    session = session_for(request.user, uuid, "evaluate")
+    top = Node.objects.filter(session=session, number=node).select_related("session").first()
+    if top is None or (step and not Step.objects.filter(node=top, number=step).exists()):
+        raise Http404
+    return Place(session, top, step)
+
+
+def _form(request: HttpRequest, place: Place) -> ForkForm:
+    session = place.session
+    return ForkForm(
+        request.POST if request.method == "POST" else None,
+        past=recorded_at(place.top, place.step),
+        recorded=config_from_plain(session.config),
+        credentials=credentials_of(request.user).filter(team=session.team),
     )
+
+
+def _changes_shown(place: Place, form: ForkForm) -> dict[str, Any]:
+    """Of the template: `differences`, or `problems` for what cannot be read yet."""
+    if not form.is_bound:
+        return {"differences": []}
+    problems = [
+        (str(form.fields[name].label or name) if name in form.fields else "", str(message))
+        for name, messages in form.errors.items()
+        for message in messages
+    ]
+    if problems:
+        return {"problems": problems}
+    changes = form.changes()
+    found = differences_of(changes, place.session.config, form.past.texts())
+    title = [("Title", form.past.title, form.cleaned_data["title"])] if form.touched("title") else []
+    try:
+        code_of(changes.variables)
+    except CannotFork as refused:
+        problems = [("", str(refused))]
+    return {
+        "differences": [*title, *((words_of(each.what), each.before, each.after) for each in found)],
+        "problems": problems,
+    }
+
+
+def _fork(request: HttpRequest, place: Place, form: ForkForm) -> Session:
+    changes = form.changes()
+    _try_variables(request, place, changes)
     return fork_session(
         actor=actor_of(request.user, "web"),
-        team=session.team,
-        source=session,
-        node=top.number,
-        step=step,
+        team=place.session.team,
+        source=place.session,
+        node=place.top.number,
+        step=place.step,
         changes=changes,
-        title=given.get("title", ""),
+        title=form.cleaned_data["title"],
     )
 
 
-def _changed(given: dict[str, Any], name: str, before: str) -> str | None:
-    """What was typed into a field, if it is not what stood there."""
-    text = given.get(name)
-    if text is None or text.strip("\n") == before.replace("\r\n", "\n").strip("\n"):
-        return None
-    if len(text) > MAX_FIELD_CHARS:
-        raise CannotFork(f"{name} has {len(text):,} characters; the most is {MAX_FIELD_CHARS:,}.")
-    return str(text)
+def _try_variables(request: HttpRequest, place: Place, changes: Changes) -> None:
+    """Before anything is started: say which change fails, in the form, with what was typed still there."""
+    code_of(changes.variables)
+    if not changes.variables or not place.step:
+        return  # without a step, the fork itself says that there is nothing to change
+    snapshot = require_snapshot(place.session, place.top.number, place.step)
+    with slots.taken(request.user.pk or 0):
+        try_changes(snapshot, changes.variables)
 
 
-def _variable_rows(given: dict[str, Any]) -> list[tuple[str, str]]:
-    """As many rows as were filled in, and one more to fill in."""
-    rows = [
-        (given.get(f"variable-{n}", "").strip(), given.get(f"expression-{n}", "").strip()) for n in range(MAX_VARIABLES)
-    ]
-    filled = [row for row in rows if any(row)]
-    return [*filled, *[("", "")] * (3 if not filled else 1)][:MAX_VARIABLES]
-
-
-def _prefilled(session: Session, top: Node, step: int) -> Prefilled:
-    rows = conversation_at(top, step)
-    following = Step.objects.filter(node=top, number=step + 1).first()
-    system = rows[0].content if rows and rows[0].role == "system" else session.config.get("system_prompt") or ""
-    recorded = Prefilled(
-        title=session.title,
-        question=session.question,
-        system_prompt=system,
-        reply=str(following.state.get("reply", "")) if following is not None else "",
-        config=json.dumps(session.config, indent=2, ensure_ascii=False),
-        messages=[row for row in rows if row.role != "system"],
-    )
-    snapshot = snapshot_of(session, top.number, step) if step else None
-    if snapshot is not None:
-        try:
-            recorded.manifest = manifest_of(snapshot)
-        except SnapshotError as error:
-            recorded.problem, recorded.way_out = str(error), error.way_out
-    return recorded
+def _manifest(place: Place) -> tuple[Manifest | None, str]:
+    """The snapshot's, or why it cannot be used."""
+    snapshot = snapshot_of(place.session, place.top.number, place.step) if place.step else None
+    if snapshot is None:
+        return None, ""
+    try:
+        return manifest_of(snapshot), ""
+    except SnapshotError as error:
+        return None, f"{error}. {error.way_out}"

@@ -91,6 +91,8 @@ async def open_page(site: Site, browser: Browser, user: Any, websockets: list[We
 
 
 def _problem(message: ConsoleMessage) -> list[str]:
-    """Errors and warnings, the policy's refusals among them. A connection that a test cuts is not one."""
-    expected = "WebSocket connection to" in message.text or "ERR_CONNECTION_REFUSED" in message.text
+    """Errors and warnings, the policy's refusals among them. A connection that a test cuts is not one, nor is a form
+    that the server sends back with what is wrong in it."""
+    fine = ("WebSocket connection to", "ERR_CONNECTION_REFUSED", "responded with a status of 422")
+    expected = any(words in message.text for words in fine)
     return [f"console: {message.text}"] if message.type in ("error", "warning") and not expected else []

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from runs.replay.changes import Changes, VariableChange
 from runs.replay.origin import Difference
+from runs.services.config import config_from_plain
 
 SHOWN_CHARS = 300
 KIND_WORDS = {"expression": "", "json": "JSON ", "text": "text "}
@@ -24,7 +27,7 @@ def differences_of(changes: Changes, source: dict[str, Any], texts: dict[str, st
             found.append(Difference(f"message {position + 1}", _short(before), _short(content)))
     found += [_variable_difference(each) for each in changes.variables]
     if changes.config is not None:
-        found += _config_differences("", source, changes.config)
+        found += _config_differences("", _full(source), _full(changes.config))
     return found
 
 
@@ -33,6 +36,18 @@ def _variable_difference(change: VariableChange) -> Difference:
     if change.kind == "delete":
         return Difference(what, "", "deleted")
     return Difference(what, "", _short(f"{KIND_WORDS[change.kind]}{change.expression}"))
+
+
+def _full(config: dict[str, Any]) -> dict[str, Any]:
+    """With every default written out: what is not given and what is given as the default are the same."""
+    return _plain_of(config_from_plain(config))
+
+
+def _plain_of(struct: msgspec.Struct) -> dict[str, Any]:
+    return {
+        name: _plain_of(value) if isinstance(value, msgspec.Struct) else value
+        for name, value in msgspec.structs.asdict(struct).items()
+    }
 
 
 def _config_differences(prefix: str, before: Any, after: Any) -> list[Difference]:
@@ -45,7 +60,9 @@ def _config_differences(prefix: str, before: Any, after: Any) -> list[Difference
                 f"{prefix}.{name}" if prefix else name, before.get(name), after.get(name)
             )
         ]
-    return [] if before == after else [Difference(prefix, _short(_shown(before)), _short(_shown(after)))]
+    if before == after or _shown(before) == _shown(after):
+        return []
+    return [Difference(prefix, _short(_shown(before)), _short(_shown(after)))]
 
 
 def _shown(value: Any) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from runs.models import Event, Node, NodeMessage, Session
+from runs.models import Event, Node, NodeMessage, Session, Step
 
 SESSION_EVENTS = ("session.started", "session.forked", "session.stop_requested", "session.finished")
 OWN_NODE_EVENTS = ("node.finished", "node.sandbox")
@@ -50,6 +50,42 @@ def conversation_at(node: Node, step: int) -> list[NodeMessage]:
     """The messages of `node` at the end of `step`, in order."""
     rows = list(NodeMessage.objects.filter(node=node, step_number__lte=step).order_by("epoch", "position"))
     return [row for row in rows if row.epoch == rows[-1].epoch] if rows else []
+
+
+@dataclass(slots=True)
+class Recorded:
+    """The texts that a fork may change, as they were recorded. `messages` has no system prompt."""
+
+    title: str
+    question: str
+    system_prompt: str
+    reply: str
+    """Of the step after; empty when there is none."""
+    messages: list[NodeMessage] = field(default_factory=list)
+
+    def texts(self) -> dict[str, str]:
+        """By the names that `differences_of` gives them."""
+        return {
+            "question": self.question,
+            "system_prompt": self.system_prompt,
+            "reply": self.reply,
+            **{f"message {row.position}": row.content for row in self.messages},
+        }
+
+
+def recorded_at(top: Node, step: int) -> Recorded:
+    """What stood at the end of `step` of `top`, and the reply that followed."""
+    rows = conversation_at(top, step)
+    following = Step.objects.filter(node=top, number=step + 1).first()
+    session = top.session
+    system = rows[0].content if rows and rows[0].role == "system" else session.config.get("system_prompt") or ""
+    return Recorded(
+        title=session.title,
+        question=session.question,
+        system_prompt=system,
+        reply=str(following.state.get("reply", "")) if following is not None else "",
+        messages=[row for row in rows if row.role != "system"],
+    )
 
 
 def copied_events(

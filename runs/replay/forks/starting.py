@@ -18,7 +18,7 @@ from runs.replay.changes import Changes
 from runs.replay.forks.copying import PastCopy
 from runs.replay.forks.differences import differences_of
 from runs.replay.forks.errors import CannotFork
-from runs.replay.forks.past import conversation_at, past_of
+from runs.replay.forks.past import conversation_at, past_of, recorded_at
 from runs.replay.forks.variables import code_of
 from runs.replay.origin import Difference, Origin, origin_to_plain
 from runs.services.config import InvalidConfig, SessionConfig, config_from_plain, config_to_plain
@@ -201,18 +201,12 @@ def _first_step(session: Session, root: Node, step: int, changes: Changes, meter
 
 def _texts(top: Node, step: int, changes: Changes) -> dict[str, str]:
     """What the changed texts are before the change. Raises `CannotFork` for a message that there is not."""
-    messages = conversation_at(top, step)
-    texts = {"question": top.session.question, "system_prompt": ""}
-    if messages and messages[0].role == "system":
-        texts["system_prompt"] = messages[0].content
+    messages = {message.position: message.content for message in conversation_at(top, step)}
+    texts = recorded_at(top, step).texts()
     for position in changes.messages:
-        found = next((message for message in messages if message.position == position), None)
-        if found is None:
+        if position not in messages:
             raise CannotFork(f"The conversation has no message {position + 1} at the end of step {step}.")
-        texts[f"message {position}"] = found.content
-    following = Step.objects.filter(node=top, number=step + 1).first()
-    if following is not None:
-        texts["reply"] = str(following.state.get("reply", ""))
+        texts[f"message {position}"] = messages[position]
     return texts
 
 

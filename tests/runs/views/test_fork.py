@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
+from html import unescape
 from typing import Any
 
 import pytest
 from django.urls import reverse
+from django.utils.html import strip_tags
 
 from rlmweb.teams.models import Role
 from runs.models import NodeMessage, Session
 from runs.replay.origin import origin_of
+from runs.services.config import config_from_plain
 from sandboxes.models import Snapshot
 from tests.factories import make_user
 from tests.runs.replay.forks.test_starting import fork
@@ -30,11 +32,15 @@ def url(session: Session, step: int = 1) -> str:
 
 
 def as_recorded(client: Any, session: Session, step: int = 1) -> dict[str, str]:
-    """What a browser would send when nothing is touched."""
-    recorded = client.get(url(session, step)).context["recorded"]
-    messages = {f"message-{row.position}": row.content for row in recorded.messages}
-    names = ("title", "question", "system_prompt", "reply", "config")
-    return {**{name: getattr(recorded, name) for name in names}, **messages}
+    """What a browser without a script would send when nothing is touched."""
+    form = client.get(url(session, step)).context["form"]
+    return {name: form.raw_initial(name) for name in form.fields}
+
+
+def changes_said(client: Any, session: Session, fields: dict[str, str]) -> str:
+    response = client.post(reverse("runs:fork_changes", args=[session.uuid, 0, 1]), fields)
+    assert response.status_code == 200
+    return " ".join(strip_tags(unescape(response.content.decode())).split())
 
 
 def test_the_form_shows_what_was_recorded(client: Any, source: Session) -> None:
@@ -58,23 +64,33 @@ def test_nothing_changed_means_that_the_model_is_asked_again(client: Any, source
 def test_every_change_of_the_form_reaches_the_fork(client: Any, source: Session) -> None:
     client.force_login(source.created_by)
     form = as_recorded(client, source)
-    config = json.loads(form["config"])
-    config["limits"] = {**config.get("limits", {}), "max_steps_per_node": 9}
     position = NodeMessage.objects.get(node__session=source, role="assistant", step_number=1).position
     form |= {
         "title": "Another try",
         "question": "What else?",
-        "reply": "```repl\nx.append(y)\nanswer['content'] = repr(x)\nanswer['ready'] = True\n```",
+        "reply": "```repl\nx.append(y)\nx.append(z)\nanswer['content'] = repr(x)\nanswer['ready'] = True\n```",
         f"message-{position}": "edited",
         "variable-0": "y",
         "expression-0": "'given'",
-        "config": json.dumps(config),
+        "variable-1": "z",
+        "kind-1": "json",
+        "expression-1": "[null]",
+        "limit_max_steps_per_node": "9",
+        "limit_max_cost_usd": "",
+        "root_temperature": "0.5",
+        "compaction": "no",
+        "random_seed": "7",
     }
     client.post(url(source), form)
     session = run_to_end(Session.objects.exclude(pk=source.pk).get())
     assert (session.title, session.question) == ("Another try", "What else?")
-    assert session.answer == "[1, 'given']"
-    assert session.config["limits"]["max_steps_per_node"] == 9
+    assert session.answer == "[1, 'given', [None]]"
+    config = config_from_plain(session.config)
+    assert (config.limits.max_steps_per_node, config.limits.max_cost_usd) == (9, None)
+    assert (config.root.sampling.temperature, config.compaction, config.determinism.seed) == (0.5, False, 7)
+    before = config_from_plain(source.config)
+    assert config.limits.max_wall_s == before.limits.max_wall_s
+    assert (config.root.model, config.sub) == (before.root.model, before.sub)
     assert NodeMessage.objects.filter(node__session=session, content="edited").exists()
     page = client.get(reverse("runs:session", args=[session.uuid])).content.decode()
     assert "Forked after step 1" in page
@@ -84,8 +100,13 @@ def test_every_change_of_the_form_reaches_the_fork(client: Any, source: Session)
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"config": "{"}, "not JSON"),
-        ({"config": '{"root": 5}'}, "root"),
+        ({"limit_max_depth": "77"}, "less than or equal to 32"),
+        ({"limit_max_depth": ""}, "required"),
+        ({"root_temperature": "hot"}, "Enter a number"),
+        ({"root": "key:nobody"}, "Select a valid choice"),
+        ({"provider": "elsewhere"}, "Select a valid choice"),
+        ({"variable-0": "x", "kind-0": "json", "expression-0": "{"}, "not JSON"),
+        ({"variable-0": "x", "expression-0": "1", "variable-1": "y", "expression-1": "1 / 0"}, "variable y could not"),
         ({"variable-0": "no name!", "expression-0": "1"}, "not a name"),
         ({"variable-0": "x", "expression-0": "1 +"}, "not a Python expression"),
     ],
@@ -101,6 +122,63 @@ def test_what_is_wrong_is_said_and_the_input_is_kept(
     assert message in page
     assert "my title" in page
     assert Session.objects.count() == 1
+
+
+def test_a_field_that_is_not_sent_is_as_recorded(client: Any, source: Session) -> None:
+    client.force_login(source.created_by)
+    client.post(url(source), {"root_seed": "3"})
+    session = Session.objects.exclude(pk=source.pk).get()
+    assert (session.title, session.question) == (source.title, source.question)
+    origin = origin_of(session.origin)
+    assert origin is not None
+    assert [(each.what, each.after) for each in origin.differences] == [("root.sampling.seed", "3")]
+    refused = client.post(url(source), {"root_seed": "x"}).content.decode()
+    assert f'value="{source.title}"' in refused
+
+
+def test_recorded_values_that_the_form_could_not_have_made_are_kept(client: Any, source: Session) -> None:
+    source.config["limits"] = {"cell_output_bytes": 3_000_000}
+    source.config["root"]["extra"]["kept"] = 4
+    source.save()
+    client.force_login(source.created_by)
+    client.post(url(source), {**as_recorded(client, source), "sub_seed": "", "root_seed": "3"})
+    config = config_from_plain(Session.objects.exclude(pk=source.pk).get().config)
+    assert (config.limits.cell_output_bytes, config.root.extra["kept"]) == (3_000_000, 4)
+
+
+def test_another_model_keeps_the_sampling(client: Any, source: Session) -> None:
+    client.force_login(source.created_by)
+    client.post(url(source), {"root": "scripted:tour", "sub": "recorded", "root_top_p": "0.9"})
+    assert not Session.objects.exclude(pk=source.pk).exists(), "the sub-calls' model was the root's"
+    client.post(url(source), {"root": "scripted:tour", "root_top_p": "0.9"})
+    config = config_from_plain(Session.objects.exclude(pk=source.pk).get().config)
+    assert (config.root.model, config.root.sampling.top_p, config.sub) == ("scripted:tour", 0.9, None)
+
+
+def test_the_server_says_what_the_form_would_change(client: Any, source: Session) -> None:
+    client.force_login(source.created_by)
+    assert "Nothing yet" in changes_said(client, source, as_recorded(client, source))
+    said = changes_said(
+        client,
+        source,
+        {"limit_max_depth": "3", "root_top_p": "0.9", "question": "Why?", "title": "T", "kind-0": "delete"}
+        | {"variable-0": "x"},
+    )
+    for words in (
+        "Limit: Depth: 2 → 3",
+        "Title: ? → T",
+        "Root model: top p: 0.9",
+        "Question: ? → Why?",
+        "Title:",
+        "x: deleted",
+    ):
+        assert words in said
+    assert "Enter a whole number" in changes_said(client, source, {"limit_max_depth": "deep"})
+    assert "not a Python expression" in changes_said(client, source, {"variable-0": "x", "expression-0": "1 +"})
+    page = client.post(url(source), {"limit_max_depth": "deep"}).content.decode()
+    assert '<data value="2" dir="auto">2</data>' in page
+    client.force_login(make_user(source.team, role=Role.VIEWER))
+    assert client.post(reverse("runs:fork_changes", args=[source.uuid, 0, 1])).status_code == 404
 
 
 def test_a_snapshot_that_is_gone_is_named_with_the_way_out(client: Any, source: Session) -> None:

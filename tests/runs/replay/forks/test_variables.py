@@ -24,7 +24,7 @@ def test_every_kind_becomes_a_statement_that_says_what_was_meant() -> None:
         VariableChange("gone", kind="delete"),
     ]
     state: dict[str, Any] = {"gone": 1}
-    exec(code_of(changes), state)
+    exec(code_of(changes), state)  # noqa: S102  # what a fork runs, with values of this test
     assert (state["a"], state["b"], state["c"]) == (2, {"k": [1, None, "é"]}, 'it\'s\n"quoted" \\ é')
     assert "gone" not in state
 
