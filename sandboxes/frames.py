@@ -147,6 +147,8 @@ class TakeSnapshot(msgspec.Struct, frozen=True, tag_field="type", tag="snapshot"
     id: str
     live: bool = True
     durable: bool = True
+    full: bool = False
+    """The host lacks contents that were sent: all are sent again, but those that the sandbox was given itself."""
 
 
 class Restore(msgspec.Struct, frozen=True, tag_field="type", tag="restore"):

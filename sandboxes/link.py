@@ -91,9 +91,10 @@ class RunnerLink:
     def execute(self, cell_id: str, code: str, timeout_s: float = 0.0, *, show: bool = False) -> None:
         self._send(Exec(id=cell_id, code=Payload(text=code), timeout_s=timeout_s, show=show))
 
-    def snapshot(self, id: str, *, live: bool = True, durable: bool = True) -> None:
-        """Save the state between two cells; the next cell may be sent at once."""
-        self._send(TakeSnapshot(id=id, live=live, durable=durable))
+    def snapshot(self, id: str, *, live: bool = True, durable: bool = True, full: bool = False) -> None:
+        """Save the state between two cells; the next cell may be sent at once. `full`: contents that were sent before
+        are sent again."""
+        self._send(TakeSnapshot(id=id, live=live, durable=durable, full=full))
 
     def restore(self, id: str, manifest: str, *, eager: bool = False) -> None:
         """Bring a REPL that ran no cell to the state of `manifest` (JSON text)."""

@@ -78,6 +78,7 @@ class Snapshots:
             "durable": durable,
             "folder": snapshot.folder,
         }
+        snapshot.full = frame.get("full") is True
         base = self._writing.base
         if base and base.generation == self._generation:
             message["base"] = base.id

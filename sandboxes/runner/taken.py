@@ -26,6 +26,8 @@ class Taken:
         self.line: ForkLine | None = None
         """To the parked copy."""
         self.parked = False
+        self.full = False
+        """It goes on from no other, and nothing counts as sent."""
         self.asked_at = time.monotonic()
         self.reply: dict[str, Any] | None = None
         """The `snapshot_taken` that was sent."""

@@ -117,6 +117,8 @@ class Writing:
 
     def start(self, snapshot: Taken, copy: ForkLine) -> None:
         """Have the parked copy fork a writer."""
+        if snapshot.full:
+            self._forget_sent()
         writer = self._writer = Writer(snapshot)
         self._watcher.add(
             writer.line, lambda message: self._message(writer, message), lambda why: self._ended(writer, why)
@@ -139,6 +141,13 @@ class Writing:
     def forget_repl(self) -> None:
         """Another REPL process follows, with variables of its own."""
         self._exclude.clear()
+
+    def _forget_sent(self) -> None:
+        """The host lost contents: nothing counts as sent, and there is no snapshot to go on from."""
+        os.ftruncate(self._known, 0)
+        if self.base:
+            self.base.close()
+            self.base = None
 
     # What the writer says ---------------------------------------------------------------------------------------
 

@@ -102,6 +102,8 @@ class SnapshotTaker:
         self._news = _News()
         self._before: tuple[int, Manifest] | None = None
         """Step and manifest of the latest complete snapshot."""
+        self._lacks_contents = False
+        """The sandbox sent contents that are not in the store: it does not know, and would not send them again."""
 
     @property
     def unfinished(self) -> bool:
@@ -130,7 +132,8 @@ class SnapshotTaker:
         wanted.asked = True
         if wanted.done is None:
             # Carried out once: when a worker that died has asked already, the runner says again how that went.
-            self._box.link.snapshot(f"{ID_PREFIX}{step}")
+            self._box.link.snapshot(f"{ID_PREFIX}{step}", full=self._lacks_contents)
+            self._lacks_contents = False
         self.settle()
 
     def leave_out(self, step: int, reason: str) -> None:
@@ -247,6 +250,7 @@ class SnapshotTaker:
         try:
             stored = part.future.result()
         except (SandboxError, BlobError, OSError) as error:
+            self._lacks_contents = True
             if self._wanted.pop(part.id, None) is not None and wanted is not None:
                 self.leave_out(wanted.step, f"its contents could not be stored: {error}")
             return
@@ -268,6 +272,7 @@ class SnapshotTaker:
             before = self._manifest_before(wanted.step)
             self._check.check(manifest, before)
         except (ManifestError, NotOurs, BlobError, SandboxError) as error:
+            self._lacks_contents = True
             self.leave_out(wanted.step, str(error))
             return
         stored = self._store.put(text.encode())

@@ -46,8 +46,12 @@ class Link:
 
     asked: list[str] = field(default_factory=list)
 
-    def snapshot(self, id: str) -> None:
+    full: list[str] = field(default_factory=list)
+
+    def snapshot(self, id: str, *, full: bool) -> None:
         self.asked.append(id)
+        if full:
+            self.full.append(id)
 
     def read_payload(self, payload: Payload, max_bytes: int) -> str:
         return payload.text or ""
@@ -212,6 +216,20 @@ def test_a_part_that_is_not_what_it_says_fails_its_snapshot(data: bytes, blob: B
     stage.commit()
     assert stage.taken() == []
     assert said in stage.failed()[1]
+
+
+def test_after_contents_were_lost_the_next_snapshot_has_all_of_them() -> None:
+    stage = make_stage()
+    stage.taker.take(1)
+    stage.send(1, 1, b"something else", BlobEntry(SHA256, 14))
+    stage.finish(1, 1)
+    for step in (2, 3):
+        stage.taker.take(step)
+        stage.send_contents(step, step)
+        stage.finish(step, step)
+    stage.commit()
+    assert stage.box.link.full == ["step-2"]
+    assert stage.taken() == [2, 3]
 
 
 @pytest.mark.parametrize("size_bytes", [1 << 70, -(1 << 70), 1024 * 1024 + 1])

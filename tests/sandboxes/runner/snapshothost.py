@@ -20,9 +20,9 @@ class Store:
     def manifest(self, id: str) -> Manifest:
         return decode_manifest(self.manifests[id])
 
-    def take(self, host: RunnerHost, id: str, *, live: bool = True, durable: bool = True) -> Frame:
+    def take(self, host: RunnerHost, id: str, *, live: bool = True, durable: bool = True, full: bool = False) -> Frame:
         """Ask for a snapshot; the answer that the REPL goes on."""
-        host.send({"type": "snapshot", "id": id, "live": live, "durable": durable})
+        host.send({"type": "snapshot", "id": id, "live": live, "durable": durable, "full": full})
         return host.wait_type("snapshot_taken", id=id)
 
     def collect(self, host: RunnerHost, id: str) -> Frame:

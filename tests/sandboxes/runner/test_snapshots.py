@@ -42,6 +42,19 @@ def test_code_is_evaluated_in_a_parked_copy_and_changes_nothing(host: RunnerHost
     assert host.run("print(x)")["stdout"] == "[1, 2, 3]\n"
 
 
+def test_a_full_snapshot_has_everything_again(host: RunnerHost, store: Store, tmp_path: Path) -> None:
+    host.run("x = [1, 2]; open('notes.txt', 'w').write('hello')")
+    store.snapshot(host, "s1")
+    store.contents.clear()
+    host.run("y = 1")
+    store.snapshot(host, "s2", full=True)
+    other = tmp_path / "other"
+    other.mkdir()
+    with runner(other) as second:
+        store.restore(second, "s2")
+        assert store.run(second, "print(x, y, open('notes.txt').read())")["stdout"] == "[1, 2] 1 hello\n"
+
+
 def test_small_contents_travel_in_the_frame_and_large_ones_in_a_file(host: RunnerHost, store: Store) -> None:
     host.run("x = 1")
     store.snapshot(host, "small")
