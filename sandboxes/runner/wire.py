@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 PROTOCOL_VERSION = 2
 MAX_LINE_BYTES = 1024 * 1024
 INLINE_TEXT_BYTES = 32 * 1024
+"""Text above this travels as a file below `.rlm/`."""
 INLINE_PART_BYTES = 24 * 1024
 """Contents of a snapshot that travel in the frame; base64 makes a third more of them."""
-"""Text above this travels as a file below `.rlm/`."""
 INLINE_TOTAL_BYTES = 512 * 1024
 """Most inline text in one line, so that a batch of many small prompts still fits."""
 
