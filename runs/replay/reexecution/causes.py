@@ -82,10 +82,15 @@ def plain_cause(code: str, findings: list[Finding], dropped: Collection[str]) ->
     return ""
 
 
-def guess(code: str, findings: list[Finding], *, recorded_python: str, here: str) -> str:
-    """What is likely by the code alone."""
-    if findings[0].what == "sub-calls" and not findings[0].recorded:
+def not_asked_before(findings: list[Finding]) -> str:
+    """Empty unless the code asked something besides what is on record."""
+    if any(finding.what == "sub-calls" and not finding.recorded for finding in findings):
         return "sub-call not recorded: the code asked something that it did not ask the first time"
+    return ""
+
+
+def guess(code: str, *, recorded_python: str, here: str) -> str:
+    """What is likely by the code alone."""
     names = names_in(code)
     for sign in SIGNS:
         if names & sign.names:

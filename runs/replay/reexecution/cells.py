@@ -37,10 +37,12 @@ def was_ended(cell: CellRecord) -> bool:
 
 @dataclass(slots=True)
 class Comparison:
-    """What was found in one step so far. `notes`: what differed, or could not be compared, and does not count."""
+    """What was found in one step so far. `notes`: what differed, or could not be compared, and does not count. `did`: what
+    it did this time, to be compared with another time."""
 
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    did: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
         if text not in self.notes:
@@ -78,6 +80,7 @@ class CellAgain:
         limit_s = self._run.config.limits.cell_timeout_s
         timeout_s = limit_s if was_ended(self._cell) else REBUILD_CELL_TIMEOUT_S
         outcome = box.run_cell(self._cell.code, timeout_s=timeout_s, answer=asked.answer)
+        found.did += _did(outcome)
         self._outputs(outcome, self._then, found)
         self._error(outcome, found)
         if not was_ended(self._cell) or asked.unknown:
@@ -140,6 +143,13 @@ class CellAgain:
             return f"{place}: {shown(self._record.text(prompt))}"
         except RecordLost:
             return place
+
+
+def _did(outcome: CellOutcome) -> list[str]:
+    error = outcome.finished.error
+    ended = f"{outcome.finished.status} {error.type}: {error.message}" if error is not None else outcome.finished.status
+    prompts = sorted(prompt for _, prompts in outcome.calls for prompt in prompts)
+    return [modulo_addresses(text) for text in (outcome.stdout, outcome.stderr, ended, outcome.final or "", *prompts)]
 
 
 def _calls(calls: Sequence[tuple[str, int]]) -> str:

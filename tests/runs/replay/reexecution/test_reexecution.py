@@ -106,6 +106,28 @@ def test_the_likely_cause_is_named(code: str, cause: str, options: dict[str, Any
     assert outputs[0] == outputs[1]
 
 
+@pytest.mark.parametrize(
+    ("helper", "code", "cause"),
+    [
+        ("import time\ndef f(): return time.time()", "x = f()", "time"),
+        ("import secrets\ndef f(): return secrets.token_hex()", "print(f())", "randomness"),
+        ("import time, secrets\ndef f(): return time.time(), secrets.token_hex()", "x = [f()]", "time and randomness"),
+        ("import random\ndef f(): return random.random()", "x = f()", "hidden state"),
+        ("def f(): return f'{id(open)}'", "hash(f())\nx = f()", "order or identity"),
+    ],
+)
+def test_a_cause_that_the_code_does_not_show_is_found_by_trying(helper: str, code: str, cause: str) -> None:
+    first = reexecute(run_cells(helper, code))["first"]
+    assert (first["step"], first["cause"].partition(":")[0]) == (2, cause)
+
+
+def test_code_that_repeats_itself_is_told_from_a_changed_record() -> None:
+    session = run_cells("x = 1", "y = 2\nprint(y)")
+    event = Event.objects.get(session=session, type="cell.output", data__contains='"step":2,')
+    Event.objects.filter(pk=event.pk).update(data=event.data.replace('"text":"', '"text":"planted '))
+    assert reexecute(session)["first"]["cause"].startswith("changed: the code repeats itself")
+
+
 def test_addresses_in_output_do_not_count_and_are_mentioned() -> None:
     session = run_cells("class A: pass\nprint(object())\nkept = 1")
     result = reexecute(session)
