@@ -17,6 +17,7 @@ from runs.models import LmCall, Node, Step
 from runs.services.children import wake_parent
 from runs.services.journal import reservation_of
 from runs.services.limits import release_call
+from runs.services.snapshots.accounting import close_books
 from runs.services.transaction import SessionTransaction
 from runs.text import scrub
 from sandboxes import services as sandbox_services
@@ -107,6 +108,7 @@ def _close_node(
     partial: bool,
     error: ErrorInfo | None,
 ) -> None:
+    close_books(changes, node, status)
     if node.sandbox_ref:
         changes.meter.sandbox_ms += sandbox_ms(node)
         changes.emit(NodeSandbox(node=node.number, state="ended", sandbox=str(node.sandbox_uuid)))

@@ -37,6 +37,10 @@ class SessionTransaction:
         """Events that were prepared before the transaction, to keep its lock short."""
         self._events.extend(events)
 
+    def emitted(self, type: str) -> list[record.Prepared]:
+        """Events of this type that this transaction will insert."""
+        return [event for event in self._events if event.type == type]
+
     def keep(self, stored: Stored) -> None:
         """The session uses this content of the blob store."""
         self._blobs.append(stored)
