@@ -91,7 +91,10 @@ def install_loaders(values: dict[str, Any]) -> Any:
     def interface(name: str) -> Any:
         return values[name]
 
-    loaders = (empty_function, empty_cell, fill_function, make_match, make_view, interface, make_not_held)
+    loaders = (
+        *(empty_function, empty_cell, fill_function, function_of_module, fill_foreign),
+        *(make_match, make_view, interface, make_not_held),
+    )
     for loader in loaders:
         loader.__module__ = LOADER_MODULE
         loader.__qualname__ = loader.__name__
@@ -119,6 +122,23 @@ def fill_function(function: Any, state: dict[str, Any]) -> None:
             cell.cell_contents = content[0]
 
 
+def function_of_module(code: Any, name: str, closure: Any, module: str) -> Any:
+    """A function that code of a library made: it reads the variables of its library."""
+    import importlib
+    import types
+
+    return types.FunctionType(code, importlib.import_module(module).__dict__, name, None, closure)
+
+
+def fill_foreign(function: Any, state: Any) -> None:
+    """For a function that belongs to no module: what cloudpickle says of it, and what the cells hold."""
+    said, cells = state
+    cloud()._function_setstate(function, said)
+    for cell, content in zip(function.__closure__ or (), cells):  # noqa: B905  # Python 3.9
+        if content:
+            cell.cell_contents = content[0]
+
+
 def make_match(pattern: Any, text: Any, start: int, end: int, span: tuple[int, int]) -> Any:
     """The match of `pattern` at `span`: sought where it began, so that it is found at once."""
     found = pattern.match(text, span[0], end)
@@ -137,10 +157,20 @@ def make_not_held(name: str, kind: str, reason: str) -> NotHeld:
     return NotHeld(name, kind, reason)
 
 
-def reduce_function(function: Any, loaders: Any) -> tuple[Any, ...]:
-    """A function of the REPL: its code, and a state that is filled in afterwards, so that it may refer to itself."""
+def reduce_function(function: Any, values: dict[str, Any], loaders: Any, foreign: Any) -> tuple[Any, ...]:
+    """A function that no module has under its name: its code, and a state that is filled in afterwards, so that it may
+    refer to itself. `foreign` is cloudpickle's way, for one whose globals are no module's."""
     closure = function.__closure__
+    made = None if closure is None else tuple(closure)
     cells = [() if _is_empty(cell) else (cell.cell_contents,) for cell in closure or ()]
+    new: tuple[Any, ...] = (loaders.empty_function, (function.__code__, function.__name__, made))
+    if function.__globals__ is not values:
+        module = function.__globals__.get("__name__")
+        if type(module) is not str or getattr(sys.modules.get(module), "__dict__", None) is not function.__globals__:
+            make, arguments, (attributes, said), *_ = foreign(function)
+            said["__closure__"] = None  # its cells are those of the arguments, which others may share
+            return (make, (*arguments[:4], made), ((attributes, said), cells), None, None, loaders.fill_foreign)
+        new = (loaders.function_of_module, (*new[1], module))
     state = {
         "defaults": function.__defaults__,
         "kwdefaults": function.__kwdefaults__,
@@ -151,15 +181,7 @@ def reduce_function(function: Any, loaders: Any) -> tuple[Any, ...]:
         "dict": function.__dict__,
         "cells": cells,
     }
-    made = None if closure is None else tuple(closure)
-    return (
-        loaders.empty_function,
-        (function.__code__, function.__name__, made),
-        state,
-        None,
-        None,
-        loaders.fill_function,
-    )
+    return (*new, state, None, None, loaders.fill_function)
 
 
 def _is_empty(cell: Any) -> bool:

@@ -64,6 +64,9 @@ def make_pickling(values: dict[str, Any], leaves: Leaves, loaders: Any) -> Calla
     array_type = numpy.__dict__.get("ndarray") if numpy is not None else None
     interface = {type(getattr(values.get(name), "__self__", None)) for name in ("llm_query", "FINAL")}
 
+    def is_by_name(function: Any) -> bool:
+        return function.__globals__ is not values and bool(module._should_pickle_by_reference(function))
+
     class Pickler(module.Pickler):  # type: ignore[misc,name-defined,unused-ignore]
         def __init__(self, file: Any, buffers: list[Any]) -> None:
             super().__init__(file, protocol=5, buffer_callback=buffers.append)
@@ -83,15 +86,16 @@ def make_pickling(values: dict[str, Any], leaves: Leaves, loaders: Any) -> Calla
                 return None
             if value is values:
                 return ("ns",)
-            if kind in _MUTABLE_BUILTINS or _is_shared(value, kind, types, values):
+            if kind in _MUTABLE_BUILTINS or _is_shared(value, kind, types, is_by_name):
                 self.met[id(value)] = value
             return None
 
         def reducer_override(self, value: Any) -> Any:
             kind = type(value)
-            if kind is types.FunctionType and value.__globals__ is values:
-                names_in(value.__code__, self.reach)
-                return reduce_function(value, loaders)
+            if kind is types.FunctionType and not is_by_name(value):
+                if value.__globals__ is values:
+                    names_in(value.__code__, self.reach)
+                return reduce_function(value, values, loaders, self._dynamic_function_reduce)
             if kind is types.CellType:
                 return (loaders.empty_cell, ())
             if kind is types.MethodType and type(value.__self__) in interface:
@@ -116,13 +120,13 @@ def make_pickling(values: dict[str, Any], leaves: Leaves, loaders: Any) -> Calla
     return pickled
 
 
-def _is_shared(value: Any, kind: type, types: Any, values: dict[str, Any]) -> bool:
+def _is_shared(value: Any, kind: type, types: Any, is_by_name: Callable[[Any], bool]) -> bool:
     """Whether two variables that hold this very object share something that can change."""
     if kind in (types.ModuleType, types.BuiltinFunctionType, types.CodeType, types.MappingProxyType, types.CellType):
         return kind is types.CellType
     module = kind.__dict__.get("__module__", "builtins") if kind.__flags__ & (1 << 9) else kind.__module__
     if kind is types.FunctionType:
-        return bool(value.__globals__ is values)  # others are pickled by name
+        return not is_by_name(value)
     if isinstance(value, type):
         return bool(value.__flags__ & (1 << 9)) and value.__module__ == "__main__"
     return module not in _SHARED_FREELY
