@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import IO
@@ -19,6 +21,8 @@ from typing import IO
 import zstandard
 
 CHUNK_BYTES = 1024 * 1024
+REFRESH_AFTER_S = 3600
+"""A content that is put again looks as if it had been written now, if it is older than this: nobody collects it as old."""
 _SHA256_DIGITS = frozenset("0123456789abcdef")
 
 
@@ -41,6 +45,15 @@ class Stored:
     stored_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One content as it lies in the store."""
+
+    sha256: str
+    stored_bytes: int
+    modified_at: datetime
+
+
 class BlobStore:
     """The folder back end: `<root>/ab/abcdef....zst`."""
 
@@ -50,9 +63,12 @@ class BlobStore:
     def put(self, data: bytes) -> Stored:
         sha256 = hashlib.sha256(data).hexdigest()
         path = self._path(sha256)
-        if not path.exists():
-            self._write(path, zstandard.ZstdCompressor(level=1).compress(data))
-        return Stored(sha256, len(data), path.stat().st_size)
+        stored_bytes = _refreshed(path)
+        if stored_bytes is None:
+            packed = zstandard.ZstdCompressor(level=1).compress(data)
+            self._write(path, packed)
+            stored_bytes = len(packed)
+        return Stored(sha256, len(data), stored_bytes)
 
     def put_stream(self, chunks: Iterable[bytes]) -> Stored:
         """Store a content of any size in constant memory."""
@@ -123,6 +139,36 @@ class BlobStore:
             for chunk in self.chunks(sha256):
                 file.write(chunk)
 
+    def iterate(self) -> Iterator[Kept]:
+        """Every content in the store, in no order; those that come or go meanwhile may be left out."""
+        if not self.root.is_dir():
+            return
+        for folder in sorted(each for each in self.root.iterdir() if each.is_dir()):
+            for path in folder.glob("*.zst"):
+                try:
+                    found = path.stat()
+                except FileNotFoundError:
+                    continue  # deleted meanwhile
+                yield Kept(path.stem, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+
+    def delete(self, sha256: str, *, unless_newer_than: datetime | None = None) -> bool:
+        """Remove a content; False when there is none, or when it was put (again) since `unless_newer_than`.
+
+        The file is moved aside before its age is looked at, so that whoever puts the content at the same moment either
+        made the file young, which brings it back, or finds no file and writes it anew.
+        """
+        path = self._path(sha256)
+        aside = path.with_suffix(f".{os.getpid()}-{time.monotonic_ns()}.gone")
+        try:
+            path.rename(aside)
+        except FileNotFoundError:
+            return False
+        if unless_newer_than is not None and aside.stat().st_mtime > unless_newer_than.timestamp():
+            os.replace(aside, path)
+            return False
+        aside.unlink()
+        return True
+
     def _path(self, sha256: str) -> Path:
         if len(sha256) != 64 or not _SHA256_DIGITS.issuperset(sha256):
             raise BlobMissing(f"{sha256[:80]!r} is not a SHA-256 in lower-case hexadecimal")
@@ -134,6 +180,17 @@ class BlobStore:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
         os.replace(temporary, path)
+
+
+def _refreshed(path: Path) -> int | None:
+    """The size of the file, which is young now; None when there is none."""
+    try:
+        found = path.stat()
+        if time.time() - found.st_mtime > REFRESH_AFTER_S:
+            os.utime(path)
+    except FileNotFoundError:
+        return None
+    return found.st_size
 
 
 @lru_cache(maxsize=4)

@@ -33,6 +33,10 @@ MODEL_HOSTS = env.words("RLMWEB_MODEL_HOSTS")
 CONTEXT_PATHS = env.folders("RLMWEB_CONTEXT_PATHS")
 CONTEXT_HOSTS = env.words("RLMWEB_CONTEXT_HOSTS")
 UPLOAD_MAX_BYTES = env.whole_number("RLMWEB_UPLOAD_MAX_BYTES", GIB, least=1024, most=64 * GIB)
+# What is kept: see runs.store.policy. Contents put again look new only when they are an hour old, hence two hours.
+SNAPSHOT_DAYS = env.whole_number("RLMWEB_SNAPSHOT_DAYS", 90, least=1, most=36_500)
+SNAPSHOT_KEEP_EVERY = env.whole_number("RLMWEB_SNAPSHOT_KEEP_EVERY", 10, least=1, most=1_000_000)
+UNUSED_HOURS = env.whole_number("RLMWEB_UNUSED_HOURS", 24, least=2, most=36_500 * 24)
 # Branches of one rollout that run at a time.
 ROLLOUT_BRANCHES = env.whole_number("RLMWEB_ROLLOUT_BRANCHES", 4, least=1, most=256)
 LM_FANOUT = env.whole_number("RLMWEB_LM_FANOUT", 32, least=1, most=1024)

@@ -10,6 +10,7 @@ from runs.models.outbox import OutboxMessage
 from runs.models.rollout import Rollout, RolloutBranch
 from runs.models.session import Session, SessionMeter
 from runs.models.step import Step
+from runs.models.store import StoreRun
 
 __all__ = [
     "Blob",
@@ -27,4 +28,5 @@ __all__ = [
     "Session",
     "SessionMeter",
     "Step",
+    "StoreRun",
 ]

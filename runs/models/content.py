@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from django.conf import settings
+from django.contrib.postgres.indexes import HashIndex
 from django.db import models
 
 
@@ -28,6 +29,8 @@ class BlobUse(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=("session", "sha256"), name="one_use_per_session_and_blob")]
+        # Asked of every content before it is deleted: does anybody use it?
+        indexes = [HashIndex(fields=("sha256",), name="uses_of_blob")]
 
     def __str__(self) -> str:
         return f"{self.sha256[:12]} in {self.session_id}"

@@ -43,6 +43,8 @@ class Session(models.Model):
     """Not in the list by itself: a branch of a rollout."""
     pinned = models.BooleanField(default=False)
     """Nothing of it is collected."""
+    trimmed_at = models.DateTimeField(null=True, blank=True)
+    """When the contents that it uses were last reduced to those that it needs."""
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 

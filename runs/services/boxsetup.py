@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
+from uuid import uuid4
 
 import msgspec
 from django.conf import settings
@@ -57,12 +59,19 @@ def make_setup(
 
 def host_file(sha256: str) -> Path:
     """A plain file of this content for the provider to upload; kept, since many nodes share one context."""
-    path = Path(settings.DATA_DIR) / "contexts" / sha256
-    if not path.exists():
-        temporary = path.with_suffix(f".{id(path)}")
+    path = context_copies() / sha256
+    try:
+        os.utime(path)  # collected when nobody has asked for it in a while
+    except FileNotFoundError:
+        temporary = path.with_suffix(f".{uuid4().hex}")
         blob_store().copy_to(sha256, temporary)
         temporary.replace(path)
     return path
+
+
+def context_copies() -> Path:
+    """The folder of these files."""
+    return Path(settings.DATA_DIR) / "contexts"
 
 
 def _raw(value: object) -> msgspec.Raw | None:

@@ -23,8 +23,9 @@ from runs.replay.forks.variables import code_of
 from runs.replay.origin import Difference, Origin, origin_to_plain
 from runs.services.config import InvalidConfig, SessionConfig, config_from_plain, config_to_plain
 from runs.services.dispatch import EXECUTE_STEP, send_on_commit
+from runs.services.giving_up import copying_from
 from runs.services.sessions import TITLE_CHARS, started_event
-from runs.services.snapshots.reading import SnapshotMissing, require_snapshot
+from runs.services.snapshots.reading import SnapshotMissing, manifest_text, require_snapshot
 from runs.services.transaction import SessionTransaction
 from runs.text import scrub
 from sandboxes.models import Snapshot
@@ -62,6 +63,8 @@ def fork_session(
     texts = _texts(top, step, changes)
     differences = differences_of(changes, source.config, texts)
     with transaction.atomic():
+        copying_from(source.pk)
+        _require_still_there(source, base)
         session = _create(actor, team, source, top, config, changes, title, hidden=hidden)
         copy = PastCopy(source, session, past)
         copy.rows()
@@ -135,6 +138,15 @@ def _base(source: Session, top: Node, step: int) -> Snapshot | None:
         if Node.objects.filter(pk=top.pk, sandbox_generation=0, sandbox_ref="").exists():
             return None  # it ran no code: there is no state to go back to but its context
         raise
+
+
+def _require_still_there(source: Session, base: Snapshot | None) -> None:
+    """Between the checks and the lock somebody may have deleted the session, or the policy given up its snapshot."""
+    if not Session.objects.filter(pk=source.pk).exists():
+        raise CannotFork("The session was deleted meanwhile.")
+    if base is not None:
+        base.refresh_from_db()
+        manifest_text(base)
 
 
 def _node_state(top: Node, step: int) -> dict[str, Any]:

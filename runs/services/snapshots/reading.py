@@ -33,7 +33,7 @@ class SnapshotMissing(SnapshotError):
 class SnapshotExpired(SnapshotError):
     """The contents of the snapshot were given up by the retention policy."""
 
-    way_out = "Choose a later step, or execute the session again. Pin snapshots that must be kept."
+    way_out = "Execute the session again: that makes its states anew. Pin snapshots that must be kept."
 
 
 class SnapshotCorrupt(SnapshotError):
@@ -94,7 +94,7 @@ def manifest_of(snapshot: Snapshot) -> Manifest:
 def manifest_text(snapshot: Snapshot) -> str:
     """The manifest as it is stored, checked against its hash. Raises like `manifest_of`."""
     if snapshot.collected_at is not None:
-        raise SnapshotExpired(f"{named(snapshot)} was given up on {snapshot.collected_at:%Y-%m-%d} (retention policy)")
+        raise _expired(snapshot)
     store = blob_store()
     try:
         store.verify(snapshot.manifest_sha256)
@@ -105,6 +105,20 @@ def manifest_text(snapshot: Snapshot) -> str:
         raise SnapshotCorrupt(f"{named(snapshot)}: {error}") from error
     except BlobError as error:
         raise SnapshotError(f"{named(snapshot)} cannot be read: {error}") from error
+
+
+def _expired(snapshot: Snapshot) -> SnapshotExpired:
+    """Names the nearest step that one can go back to instead: an earlier one, from which its cells lead here."""
+    kept = Snapshot.objects.filter(node_uuid=snapshot.node_uuid, kind=Snapshot.Kind.PORTABLE, collected_at=None)
+    earlier = kept.filter(step_number__lt=snapshot.step_number).order_by("-step_number").first()
+    near = earlier or kept.order_by("step_number").first()
+    message = f"{named(snapshot)} was given up on {snapshot.collected_at:%Y-%m-%d} (retention policy)"
+    if near is None:
+        return SnapshotExpired(message)
+    where = "before" if near is earlier else "after"
+    return SnapshotExpired(
+        message, f"Choose step {near.step_number}, the nearest one {where} it that is kept. {SnapshotExpired.way_out}"
+    )
 
 
 def decode_manifest_of(snapshot: Snapshot, text: str) -> Manifest:
