@@ -8,7 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
-from runs.api import contexts, forks, installation, rollouts, sessions, snapshots
+from runs.api import archives, contexts, forks, installation, rollouts, sessions, snapshots
 from runs.api.auth import AUTH
 from runs.api.schemas import Problem
 from runs.replay.forks import CannotFork
@@ -31,6 +31,7 @@ api.add_router("/sessions", sessions.router)
 api.add_router("/sessions", snapshots.router)
 api.add_router("", rollouts.router)
 api.add_router("", forks.router)
+api.add_router("", archives.router)
 api.add_router("", installation.router)
 
 

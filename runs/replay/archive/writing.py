@@ -118,7 +118,8 @@ class _Writer:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
             yield chunk
-        yield form.padding(size_bytes)
+        if size_bytes % form.BLOCK_BYTES:
+            yield form.padding(size_bytes)
         self._sums.append(MemberSum(name=name, size_bytes=size_bytes, sha256=digest.hexdigest()))
 
     def _content(self, sha256: str) -> Iterator[bytes]:
