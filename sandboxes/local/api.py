@@ -22,8 +22,8 @@ from typing import Any
 from sandboxes.errors import InvalidSpec, SandboxError
 from sandboxes.local.execute import Command, execute
 from sandboxes.local.keeper import Keeper
-from sandboxes.local.relay import ClientLine, SideLine
 from sandboxes.local.spec import parse_spec
+from sandboxes.relay import ClientLine, SideLine
 
 log = logging.getLogger("rlmweb.sandbox")
 MAX_REQUEST_BYTES = 16 * 1024 * 1024

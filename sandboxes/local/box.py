@@ -16,9 +16,9 @@ from sandboxes.errors import AlreadyTerminated, ProviderUnavailable
 from sandboxes.local import files
 from sandboxes.local.cgroups import Group
 from sandboxes.local.processes import process_tree
-from sandboxes.local.relay import RunnerLine
 from sandboxes.local.spec import BoxSpec
 from sandboxes.local.tiers import Launched, Tier, close_quietly, make_folder
+from sandboxes.relay import RunnerLine
 
 READY_TIMEOUT_S = 20.0
 END_TIMEOUT_S = 2.0

@@ -23,7 +23,7 @@ from sandboxes.contract import (
 )
 from sandboxes.errors import InvalidSpec, NotFound, ProtocolViolation, StreamLost
 from sandboxes.local.client import ServiceClient, default_socket
-from sandboxes.local.relay import REPLACED
+from sandboxes.relay import REPLACED
 
 NAME = "local"
 READ_CHUNK_BYTES = 2 * 1024 * 1024

@@ -1,0 +1,1 @@
+"""Servers that speak the vendors' protocols, over one engine of real folders and processes."""
