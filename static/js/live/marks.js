@@ -9,6 +9,7 @@ export class Marks {
     this.errors = [];
     this.limits = [];
     this.answers = [];
+    this.forks = [];
     this.ends = new Map();
   }
 
@@ -26,6 +27,9 @@ export class Marks {
         break;
       case "snapshot.taken":
         this.snapshots.push(event.seq);
+        break;
+      case "session.forked":
+        this.forks.push(event.seq);
         break;
       case "limit.hit":
         this.limits.push(event.seq);

@@ -2,6 +2,7 @@
 
 import { h, setClass, setIcon, setText } from "./dom.js";
 import { STATUS_WORDS, bytes, cost, count, duration, inert, shapeOf, short } from "./format.js";
+import { inheritedWords } from "./inherited.js";
 import { TextView } from "./text.js";
 
 /** Limits of the whole tree, in the order of interest: name, words, what is used, how to say it. */
@@ -45,6 +46,7 @@ export class HeaderView {
     this.error = h("p.error-title");
     this.parts.outcome.append(this.answer.element, this.error);
     this.meters = new Map();
+    this.inherited = new Map();
   }
 
   /** `now`: the time that the shown state is of. */
@@ -63,6 +65,7 @@ export class HeaderView {
     setText(this.parts.elapsed, duration(elapsed));
     setText(this.parts.errors, count(used.errors));
     this.parts.errors.parentElement.hidden = used.errors === 0;
+    for (const [name, words] of Object.entries(inheritedWords(tree))) this.#inherited(name, words);
     this.#labels(tree);
     this.#limits(tree, elapsed);
     this.parts.stop.hidden = tree.finished_at !== null;
@@ -73,6 +76,19 @@ export class HeaderView {
     setClass(this.parts.state, `status ${shape}`);
     setIcon(this.stateIcon, shape);
     setText(this.stateText, tree.stopping ? "stopping" : (STATUS_WORDS[tree.status] ?? tree.status));
+  }
+
+  /** Beside a figure, what of the kind the parent session spent. */
+  #inherited(name, words) {
+    let element = this.inherited.get(name);
+    if (element === undefined) {
+      if (!words) return;
+      element = h("dd.inherited-figure");
+      this.parts[name].after(element);
+      this.inherited.set(name, element);
+    }
+    element.hidden = !words;
+    setText(element, words);
   }
 
   #question(tree) {

@@ -11,7 +11,7 @@ const INSET_PX = 8;
 
 /**
  * `gap`: marks of a kind that are closer than this many pixels are drawn as one. `stroke`: a line, else filled. Lane 0 is
- * the upper one, for what a reader looks for; the last kind is drawn on top.
+ * the upper one, for what a reader looks for; the last kind is drawn on top. `rare`: named only where there is one.
  */
 const KINDS = [
   { name: "steps", words: "steps", path: "M0-4V4", lane: 1, gap: 3, colour: "--text-faint", stroke: 1 },
@@ -20,6 +20,7 @@ const KINDS = [
   { name: "changes", words: "changes of the variable", path: "M0-4.5 4 0 0 4.5-4 0Z", lane: 0, gap: 4, colour: "--accent" },
   { name: "limits", words: "limits", path: "M0-4 4.4 3.6H-4.4Z", lane: 0, gap: 3, colour: "--limited" },
   { name: "errors", words: "errors", path: "M-3-3 3 3M3-3-3 3", lane: 0, gap: 6, colour: "--failed", stroke: 2 },
+  { name: "forks", words: "fork, inherited before it", path: "M-3 4V-4M-3 1 3-3.4", lane: 1, gap: 3, colour: "--accent", stroke: 1.6, rare: true },
   { name: "answers", words: "answer", path: "M-4 0-1 3.4 4.4-3.6", lane: 0, gap: 3, colour: "--finished", stroke: 2.2 },
 ];
 
@@ -27,6 +28,7 @@ export class MarkCanvas {
   /** `legend` is the list to fill. */
   constructor(canvas, legend) {
     this.canvas = canvas;
+    this.legend = legend;
     this.drawn = "";
     this.paths = new Map(KINDS.map(({ name, path }) => [name, new Path2D(path)]));
     this.counts = new Map(KINDS.map((kind) => [kind.name, legendLine(legend, kind)]));
@@ -41,7 +43,9 @@ export class MarkCanvas {
     if (key === this.drawn || width === 0) return;
     this.drawn = key;
     const pen = this.#clean(width);
+    if (marks.forks.length) this.#shade(pen, style, xOf(scale, marks.forks[0], width));
     for (const kind of KINDS) {
+      if (kind.rare) this.#name(kind.name, marks[kind.name].length > 0);
       setText(this.counts.get(kind.name), count(marks[kind.name].length));
       this.#draw(pen, kind, marks[kind.name], style, (seq) => xOf(scale, seq, width));
     }
@@ -54,6 +58,21 @@ export class MarkCanvas {
     const pen = this.canvas.getContext("2d");
     pen.scale(ratio, ratio);
     return pen;
+  }
+
+  /** A kind that most records lack is in the legend of those that have it. */
+  #name(name, there) {
+    const line = this.counts.get(name).parentElement;
+    if (!there) line.remove();
+    else if (!line.isConnected) this.legend.append(line);
+  }
+
+  /** What lies before the fork is the parent's. */
+  #shade(pen, style, end) {
+    pen.globalAlpha = 0.16;
+    pen.fillStyle = style.getPropertyValue("--text-faint");
+    pen.fillRect(0, 0, end, 2 * LANE_PX);
+    pen.globalAlpha = 1;
   }
 
   #draw(pen, { name, lane, gap, colour, stroke }, seqs, style, placeOf) {

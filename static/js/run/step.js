@@ -4,6 +4,7 @@
 import { CellView, ErrorView } from "./cell.js";
 import { h, icon, reconcile, setClass, setIcon, setText } from "./dom.js";
 import { STATUS_WORDS, bytes, cost, count, duration, firstWords, headOf, inert, plural, shapeOf } from "./format.js";
+import { addressInParent, isInherited } from "./inherited.js";
 import { TextView } from "./text.js";
 
 const CALL_WORDS = { turn: "", final: "Last request for an answer", compaction: "Compaction" };
@@ -15,19 +16,21 @@ export class StepView {
     this.status = icon("running");
     this.title = h("h3.step-title");
     this.facts = h("span.muted");
+    this.parent = h("a.inherited-from", { hidden: true });
     this.link = h("a.step-link", { title: "Address of this step" }, icon("link"));
     this.body = h("div.step-body");
     this.element = h(
       "article.step",
       null,
-      h("header.step-head", null, this.status, this.title, this.facts, this.link),
+      h("header.step-head", null, this.status, this.title, this.facts, this.parent, this.link),
       this.body,
     );
   }
 
   update({ tree, node, step, selected }) {
     const shape = shapeOf(step.status);
-    setClass(this.element, `step ${shape}${selected ? " selected" : ""}`);
+    const inherited = isInherited(tree, step);
+    setClass(this.element, `step ${shape}${selected ? " selected" : ""}${inherited ? " inherited" : ""}`);
     this.element.id = `step-${step.step}`;
     setIcon(this.status, shape);
     this.status.setAttribute("class", `icon status ${shape}`);
@@ -35,6 +38,11 @@ export class StepView {
     this.link.href = this.context.addressOf({ node: node.node, step: step.step });
     this.link.setAttribute("aria-label", `Address of step ${step.step}`);
     setText(this.facts, factsOfStep(step));
+    this.parent.hidden = !inherited;
+    if (inherited) {
+      setText(this.parent, node.node === 0 ? `from the parent, step ${step.step}` : "from the parent");
+      this.parent.href = addressInParent(tree, node, step);
+    }
     reconcile(this.body, this.views, blocksOf(tree, node, step), (block) => new VIEWS[block.kind](this.context));
   }
 }

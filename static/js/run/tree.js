@@ -2,6 +2,7 @@
 
 import { h, icon, setClass, setIcon, setText } from "./dom.js";
 import { STATUS_WORDS, cost, duration, short } from "./format.js";
+import { isInherited } from "./inherited.js";
 import { factsOf } from "./rowfacts.js";
 import { visibleRows } from "./rows.js";
 
@@ -196,9 +197,11 @@ class RowView {
     this.row = row;
     const facts = factsOf(tree, row);
     const { element } = this;
+    // A node that goes on in the fork is its own; one that ended before is the parent's.
+    const inherited = row.kind !== "root" && isInherited(tree, row.kind === "rlm" ? row.node : row.step);
     setClass(
       element,
-      `row ${facts.shape}${selected ? " selected" : ""}${found ? " found" : ""}${row.kind === "root" ? " root" : ""}`,
+      `row ${facts.shape}${selected ? " selected" : ""}${found ? " found" : ""}${row.kind === "root" ? " root" : ""}${inherited ? " inherited" : ""}`,
     );
     element.dataset.row = row.id;
     element.setAttribute("aria-level", row.level + 1);
@@ -222,7 +225,7 @@ class RowView {
     this.#drawBar(facts, from, to);
     const took = duration((facts.end ?? to) - facts.start);
     const state = facts.stopping ? "stopping" : (STATUS_WORDS[facts.status] ?? facts.status);
-    element.title = `${row.kind} · ${state} · ${took}${facts.errors ? ` · ${facts.errors} errors below` : ""}`;
+    element.title = `${row.kind} · ${state} · ${took}${facts.errors ? ` · ${facts.errors} errors below` : ""}${inherited ? " · from the parent session" : ""}`;
   }
 
   #drawBar(facts, from, to) {

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rlmweb.teams.models import Team
 from runs.access import Actor
 from runs.blobs import blob_store
 from runs.events.types import SnapshotFailed, SnapshotTaken, decode_event
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 TEXT = "alpha\nbeta\ngamma\n" * 500
 
 
-def run_cells(*cells: str, text: str = TEXT, **options: Any) -> Session:
+def run_cells(*cells: str, text: str = TEXT, team: Team | None = None, **options: Any) -> Session:
     """A finished session whose root ran one cell a step; the last step gives the answer."""
     replies = [f"```repl\n{cell}\n```" for cell in cells]
     replies.append("```repl\nanswer['content'] = 'done'\nanswer['ready'] = True\n```")
@@ -34,7 +35,7 @@ def run_cells(*cells: str, text: str = TEXT, **options: Any) -> Session:
         {"when": {"kind": "turn", "depth": 0, "step": number}, "reply": reply}
         for number, reply in enumerate(replies, start=1)
     ]
-    team = make_team()
+    team = team or make_team()
     session = start_session(
         actor=Actor(make_user(team), "test"),
         team=team,
