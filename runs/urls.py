@@ -5,7 +5,21 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, path
 
 from runs.api.api import api
-from runs.views import compare, contexts, docs, fork, keys, reexecution, rollout, run, sessions, snapshot, start, status
+from runs.views import (
+    archive,
+    compare,
+    contexts,
+    docs,
+    fork,
+    keys,
+    reexecution,
+    rollout,
+    run,
+    sessions,
+    snapshot,
+    start,
+    status,
+)
 
 app_name = "runs"
 STEP = "sessions/<uuid:uuid>/nodes/<int:node>/steps/<int:step>/"
@@ -17,6 +31,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("sessions/rows/", sessions.session_rows, name="session_rows"),
     path("sessions/new/", start.session_new, name="session_new"),
     path("sessions/new/example/", start.example_preview, name="example_preview"),
+    path("sessions/import/", archive.session_import, name="session_import"),
+    path("sessions/import/finish/", archive.import_finish, name="import_finish"),
+    path("imports/<uuid:uuid>/", archive.import_job, name="import"),
+    path("imports/<uuid:uuid>/stop/", archive.import_stop, name="import_stop"),
+    path("sessions/<uuid:uuid>/archive/", archive.session_archive, name="session_archive"),
     path("sessions/<uuid:uuid>/stop/", sessions.session_stop, name="session_stop"),
     path("contexts/uploads/", contexts.upload_begin, name="upload_begin"),
     path("contexts/uploads/part/", contexts.upload_part, name="upload_part"),

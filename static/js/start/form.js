@@ -62,7 +62,7 @@ async function send(blob, name) {
   const onProgress = (bytes) => showProgress(bytes, blob.size, since);
   onProgress(0);
   try {
-    const uuid = await upload(blob, name, {
+    const { context: uuid } = await upload(blob, name, {
       addresses: { begin, part, finish, cancel },
       token: form.elements.csrfmiddlewaretoken.value,
       kind: form.elements.kind.value,

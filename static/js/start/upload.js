@@ -5,8 +5,9 @@ const PAUSE_MS = 500;
 
 export class UploadFailed extends Error {}
 
-/** Uploads `blob` under `name`; resolves to the uuid of its context. `addresses`: begin, part, finish, cancel. */
-export async function upload(blob, name, { addresses, token, kind, signal, onProgress }) {
+/** Uploads `blob` under `name`; resolves to what `finish` answers. `addresses`: begin, part, finish, cancel. `fields`: a
+ * FormData that goes with the last request. */
+export async function upload(blob, name, { addresses, token, kind, fields = null, signal, onProgress }) {
   const form = new FormData();
   form.set("name", name);
   form.set("kind", kind);
@@ -15,7 +16,7 @@ export async function upload(blob, name, { addresses, token, kind, signal, onPro
   const headers = { "Upload-Ticket": begun.ticket };
   try {
     await sendParts(blob, begun.part_bytes, { address: addresses.part, token, headers, signal, onProgress });
-    return (await post(addresses.finish, { token, headers, signal })).context;
+    return await post(addresses.finish, { token, headers, body: fields, signal });
   } catch (error) {
     // The room that the parts take is given back; if this fails as well, the server clears up after a day.
     post(addresses.cancel, { token, headers }).catch(() => {});

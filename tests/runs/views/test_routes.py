@@ -21,7 +21,7 @@ FOR_EVERYBODY = (
     "docs_protocol",
     "docs_api",
 )
-FOR_STARTERS = ("session_new", "keys")
+FOR_STARTERS = ("session_new", "session_import", "keys")
 OF_A_SESSION = ("session",)
 ELSEWHERE = {
     "first": "test_sessions.py",
@@ -43,6 +43,10 @@ ELSEWHERE = {
     "reexecution_stop": "test_reexecution.py",
     "fork_new": "test_fork.py",
     "lineage": "test_fork.py",
+    "session_archive": "test_archive.py",
+    "import": "test_archive.py",
+    "import_finish": "test_archive.py",
+    "import_stop": "test_archive.py",
     "rollout_new": "test_rollout.py",
     "rollout": "test_rollout.py",
     "rollout_stop": "test_rollout.py",
