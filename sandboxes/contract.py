@@ -10,8 +10,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Literal, NewType, Protocol
+
+from sandboxes.errors import SandboxError
 
 SandboxRef = NewType("SandboxRef", str)
 """JSON text naming one sandbox at one provider, e.g. `{"provider":"local","id":"..."}`."""
@@ -118,6 +121,35 @@ class SandboxInfo:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
+SnapshotKind = Literal["fs", "memory"]
+"""What a vendor's own snapshot holds: files, or files and running processes. Portable ones are the runner's and work
+everywhere; see `sandboxes.manifest`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotInfo:
+    """A vendor's snapshot. It restores at this vendor only, and where `region` is set, only there."""
+
+    ref: SnapshotRef
+    kind: SnapshotKind
+    created_at: float
+    """Unix time in seconds."""
+    expires_at: float | None = None
+    size_bytes: int | None = None
+    region: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a sandbox costs while it is busy. `usd_per_hour` None: the rate is not known, which `note` explains."""
+
+    usd_per_hour: Decimal | None
+    as_of: str = ""
+    """Date of the rates, ISO 8601."""
+    source: str = ""
+    note: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class ExecResult:
     """A finished command. Output past `max_output_bytes` is dropped from the middle and `truncated` says so."""
@@ -191,6 +223,22 @@ class Sandbox(Protocol):
 
     async def extend(self, seconds: float) -> None: ...
 
+    async def snapshot(self, kind: SnapshotKind = "fs", *, label: str = "", ttl_s: float | None = None) -> SnapshotInfo:
+        """The vendor's own snapshot; it may end streams, and the channel finds its way back.
+
+        Raises `Unsupported` without the capability (`fs_snapshot`, `memory_snapshot`), `SnapshotFailed`,
+        `AlreadyTerminated`.
+        """
+
+    async def pause(self) -> None:
+        """Stop paying for it and keep its files (and memory where `pause_memory` says so). Raises `Unsupported`."""
+
+    async def resume(self) -> None:
+        """Raises `Unsupported`."""
+
+    async def port_url(self, port: int) -> str:
+        """Where the world reaches a port of it. Raises `Unsupported`."""
+
     async def terminate(self) -> None:
         """End it with everything in it. Idempotent: a sandbox that is gone is success."""
 
@@ -213,5 +261,22 @@ class Provider(Protocol):
 
     async def list(self, labels: Mapping[str, str]) -> Sequence[SandboxInfo]: ...
 
+    async def restore(
+        self, snapshot: SnapshotRef, spec: Spec, *, count: int = 1, idempotency_key: str
+    ) -> Sequence[Sandbox | SandboxError]:
+        """Make `count` sandboxes of a snapshot: this is a fork. One that could not be made is an error in its place.
+
+        Raises `Unsupported`, `NotFound`, `SnapshotExpired`, `SnapshotIncompatible`.
+        """
+
+    async def delete_snapshot(self, snapshot: SnapshotRef) -> None:
+        """Idempotent: one that is gone is success."""
+
+    def estimate(self, spec: Spec) -> Estimate:
+        """What an hour costs. Uses no network."""
+
     async def ping(self) -> str:
         """Check the credentials and the service; returns a line for the user. Raises `SandboxError`."""
+
+    async def close(self) -> None:
+        """Let go of connections. Sandboxes go on."""

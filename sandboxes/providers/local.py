@@ -7,21 +7,26 @@ import base64
 import json
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
 from sandboxes.contract import (
     MAX_LINE_BYTES,
     Capability,
+    Estimate,
     ExecResult,
     Isolation,
     Problem,
     SandboxInfo,
     SandboxRef,
     SandboxState,
+    SnapshotInfo,
+    SnapshotKind,
+    SnapshotRef,
     Spec,
 )
-from sandboxes.errors import InvalidSpec, NotFound, ProtocolViolation, StreamLost
+from sandboxes.errors import InvalidSpec, NotFound, ProtocolViolation, SandboxError, StreamLost, Unsupported
 from sandboxes.local.client import ServiceClient, default_socket
 from sandboxes.relay import REPLACED
 
@@ -92,6 +97,17 @@ class LocalProvider:
     async def list(self, labels: Mapping[str, str]) -> Sequence[SandboxInfo]:
         reply = await self._client.request("list", labels=dict(labels))
         return [sandbox_info(info) for info in reply["boxes"]]
+
+    async def restore(
+        self, snapshot: SnapshotRef, spec: Spec, *, count: int = 1, idempotency_key: str
+    ) -> Sequence[LocalSandbox | SandboxError]:
+        raise Unsupported("fs_snapshot", provider=NAME)
+
+    async def delete_snapshot(self, snapshot: SnapshotRef) -> None:
+        raise Unsupported("fs_snapshot", provider=NAME)
+
+    def estimate(self, spec: Spec) -> Estimate:
+        return Estimate(Decimal(0), note="this machine's own")
 
     async def ping(self) -> str:
         reply = await self._client.request("ping")
@@ -212,6 +228,18 @@ class LocalSandbox:
 
     async def extend(self, seconds: float) -> None:
         await self._client.request("extend", box=self._id, seconds=int(seconds))
+
+    async def snapshot(self, kind: SnapshotKind = "fs", *, label: str = "", ttl_s: float | None = None) -> SnapshotInfo:
+        raise Unsupported(f"{kind}_snapshot", provider=NAME)
+
+    async def pause(self) -> None:
+        raise Unsupported("pause", provider=NAME)
+
+    async def resume(self) -> None:
+        raise Unsupported("pause", provider=NAME)
+
+    async def port_url(self, port: int) -> str:
+        raise Unsupported("port_url", provider=NAME)
 
     async def terminate(self) -> None:
         await self._client.request("terminate", box=self._id)

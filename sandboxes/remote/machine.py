@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
-from sandboxes.contract import ExecResult, SandboxInfo, SandboxRef
+from sandboxes.contract import ExecResult, SandboxInfo, SandboxRef, SnapshotInfo, SnapshotKind
+from sandboxes.errors import Unsupported
 
 
 class ByteStream(Protocol):
@@ -54,5 +55,31 @@ class Machine(Protocol):
 
     async def extend(self, seconds: float) -> None: ...
 
+    async def snapshot(self, kind: SnapshotKind, *, label: str, ttl_s: float | None) -> SnapshotInfo: ...
+
+    async def pause(self) -> None: ...
+
+    async def resume(self) -> None: ...
+
+    async def port_url(self, port: int) -> str: ...
+
     async def terminate(self) -> None:
         """Idempotent."""
+
+
+class BareMachine:
+    """What a vendor does not have, for adapters to inherit."""
+
+    provider = ""
+
+    async def snapshot(self, kind: SnapshotKind, *, label: str, ttl_s: float | None) -> SnapshotInfo:
+        raise Unsupported(f"{kind}_snapshot", provider=self.provider)
+
+    async def pause(self) -> None:
+        raise Unsupported("pause", provider=self.provider)
+
+    async def resume(self) -> None:
+        raise Unsupported("pause", provider=self.provider)
+
+    async def port_url(self, port: int) -> str:
+        raise Unsupported("port_url", provider=self.provider)

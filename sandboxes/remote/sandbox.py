@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from sandboxes.contract import MAX_LINE_BYTES, ExecResult, SandboxInfo, SandboxRef, Spec
+from sandboxes.contract import MAX_LINE_BYTES, ExecResult, SandboxInfo, SandboxRef, SnapshotInfo, SnapshotKind, Spec
 from sandboxes.errors import InvalidSpec, NotReady, ProtocolViolation, SandboxError, StreamLost
 from sandboxes.relay import REPLACED
 from sandboxes.remote.bundle import line_source
@@ -146,6 +146,18 @@ class RemoteSandbox:
 
     async def extend(self, seconds: float) -> None:
         await self.machine.extend(seconds)
+
+    async def snapshot(self, kind: SnapshotKind = "fs", *, label: str = "", ttl_s: float | None = None) -> SnapshotInfo:
+        return await self.machine.snapshot(kind, label=label, ttl_s=ttl_s)
+
+    async def pause(self) -> None:
+        await self.machine.pause()
+
+    async def resume(self) -> None:
+        await self.machine.resume()
+
+    async def port_url(self, port: int) -> str:
+        return await self.machine.port_url(port)
 
     async def terminate(self) -> None:
         await self.machine.terminate()
