@@ -99,10 +99,8 @@ class Repl:
         while self._to_load and not self.control.has_message():
             self._load_next()
         while self._to_load_idle and not self.control.has_message(IDLE_MS):
-            try:
-                _import_installed(self._to_load_idle.pop(0))
-            except Exception:
-                self._to_load_idle.clear()  # not there, or it does not work here: code that wants it is told why
+            if not _import_table(self._to_load_idle.pop(0)):
+                self._to_load_idle.clear()
 
     def _load_rest(self) -> None:
         """Before code runs: else every process that is forked to write a snapshot down would do it by itself."""
@@ -139,6 +137,12 @@ class Repl:
         return reply
 
     def _make_repeatable(self, message: dict[str, Any]) -> None:
+        if message.get("clock") is None and message.get("seed") is None:
+            return
+        # Modules read the clock and draw when they are imported. That must not depend on how long this REPL was idle.
+        self._load_rest()
+        if self.options.site:
+            all(map(_import_table, FOR_TABLES))
         if message.get("clock") is not None:
             set_clock(float(message["clock"]))
         if message.get("seed") is not None:
@@ -276,6 +280,15 @@ def _import_installed(name: str) -> None:
         __import__(name)
     finally:
         sys.path.insert(0, workspace)
+
+
+def _import_table(name: str) -> bool:
+    """False when it is not there, or does not work here: code that wants it is told why."""
+    try:
+        _import_installed(name)
+    except Exception:
+        return False
+    return True
 
 
 def _traceback(error: BaseException) -> str:

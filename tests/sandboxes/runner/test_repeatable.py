@@ -35,6 +35,14 @@ def test_two_runs_are_equal(tmp_path: Path) -> None:
     assert "2023-11-14 22:13:20.50" in first["datetime"]
 
 
+def test_what_the_runner_imports_when_idle_is_never_on_the_clock(tmp_path: Path) -> None:
+    code = "import concurrent.futures, logging, time, uuid; print(time.time_ns())"
+    with runner(tmp_path) as host:
+        host.send({"type": "setup", "id": "s", "clock": 1_700_000_000.0, "seed": 7})
+        host.wait_type("setup_done")
+        assert host.run(code)["stdout"] == "1700000000000001000\n"
+
+
 def test_another_clock_and_another_seed_give_something_else(tmp_path: Path) -> None:
     first = outputs(tmp_path / "a", clock=1_700_000_000.0, seed=7)
     second = outputs(tmp_path / "b", clock=1_800_000_000.0, seed=8)
