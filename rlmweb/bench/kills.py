@@ -18,7 +18,7 @@ from pathlib import Path
 from rlmweb.bench.outside import FINAL, Outside, log_faults, wait_until
 from rlmweb.bench.whole import SnapshotBooks
 from rlmweb.boot.stack import Stack
-from runs.blobs import BlobStore
+from runs.blobs import FolderStore
 
 LEDGERS = "ledgers"
 VICTIMS = ("worker-0", "worker-1", "web", "valkey", "sandboxes")
@@ -65,7 +65,7 @@ class KillRun:
         self.report = Report()
         self.started: list[Started] = []
         self.answers: dict[str, str] = {}
-        self.snapshots = SnapshotBooks(self.outside, BlobStore(Path(stack.environment["RLMWEB_DATA_DIR"]) / "blobs"))
+        self.snapshots = SnapshotBooks(self.outside, FolderStore(Path(stack.environment["RLMWEB_DATA_DIR"]) / "blobs"))
         self._context = ""
 
     def run(self, kills: int) -> Report:

@@ -21,21 +21,25 @@ from runs.bench.suite import Bench, suite
 
 REEXECUTION = suite("reexecution", "Recorded code again: identical where it must be, the first divergence where it is.")
 IDENTICAL = "deterministic sessions not found identical"
+REPEATABLE = "sessions with fixed clock and seed not found identical"
 FOUND = "planted changes not found at their step"
 ASKED = "model calls made by executing again"
 STEP_TIME = "time of a step that is executed again p50"
 SEED = 20261123
+UNSTEADY = [plant for plant in PLANTS if plant.code and plant.name != "identity"]
 SESSIONS_TIMEOUT_S = 600
 OVER = {"finished", "failed", "stopped"}
 
 
 @dataclass
 class Recorded:
-    """A session, what it was made from, and where it must be found to differ (None: nowhere)."""
+    """A session, what it was made from, and the step in which it must be found to differ, if something was planted.
+    `config`: what is not as usual."""
 
     made: Sketch
     plant: Plant | None = None
     step: int = 0
+    config: dict[str, Any] = field(default_factory=dict)
     uuid: str = ""
     job: str = ""
     result: dict[str, Any] = field(default_factory=dict)
@@ -56,7 +60,7 @@ class Client(Outside):
         """Run the sessions to their ends and plant what belongs into their records."""
         for each in sessions:
             model = {"api": "scripted", "model": "scripted:inline", "extra": {"script": each.made.script()}}
-            body = {"question": "?", "context": context, "config": {"root": model}}
+            body = {"question": "?", "context": context, "config": {"root": model, **each.config}}
             each.uuid = str(self.call("POST", "/sessions", body)["uuid"])
         statuses = self.wait_for([each.uuid for each in sessions], SESSIONS_TIMEOUT_S)
         wrong = [uuid for uuid, status in statuses.items() if status != "finished"]
@@ -99,6 +103,14 @@ def planted(number: int) -> Recorded:
     return Recorded(made, plant, step)
 
 
+def repeating(number: int) -> Recorded:
+    """A session of unsteady code whose clock and chance are fixed."""
+    made, draw = sketch(SEED + 2000 + number, "answer"), random.Random(SEED + number)
+    for plant in draw.sample(UNSTEADY, 2):
+        plant.into_code(made, plant.step(made, draw))
+    return Recorded(made, config={"determinism": {"clock": 1_700_000_000.0 + number, "seed": number}})
+
+
 def fault(each: Recorded) -> str:
     """Why the result is not the right one; empty when it is."""
     result, first = each.result, each.result.get("first")
@@ -133,6 +145,16 @@ def identical(bench: Bench) -> None:
     )
     bench.record(ASKED, asked, n=len(sessions))
     bench.record(STEP_TIME, p50([step["duration_ms"] for step in steps]), n=len(steps))
+
+
+@REEXECUTION.measurement(Target(REPEATABLE, "sessions", at_most=0))
+def repeatable(bench: Bench) -> None:
+    """Code that looks at the clock and draws by chance, in sessions that were started as repeatable."""
+    sessions = [repeating(number) for number in range(bench.rounds(50, 5))]
+    with installation() as client:
+        client.record(sessions, client.context("words.txt", CONTEXT))
+        client.execute_again(sessions)
+    _count(bench, REPEATABLE, sessions, f"{len(UNSTEADY)} kinds of readings and draws")
 
 
 @REEXECUTION.measurement(Target(FOUND, "sessions", at_most=0))

@@ -21,7 +21,7 @@ from runs.bench.bars import Target
 from runs.bench.stats import p50
 from runs.bench.suite import Bench, CannotMeasure, suite
 from runs.bench.suites.sandbox import Service
-from runs.blobs import BlobStore
+from runs.blobs import BlobStore, FolderStore
 from sandboxes.local.processes import process_tree, proportional_bytes
 from sandboxes.side import SideLink
 
@@ -97,7 +97,7 @@ def text_session(bench: Bench) -> None:
             folder = Path(name)
             context = folder / "context.txt"
             make_context(context, size)
-            store = BlobStore(folder / "blobs")
+            store = FolderStore(folder / "blobs")
             taken = _run_cells(bench, started, store, context)
             blocked_ms = p50([each.blocked_ms for each in taken])
             total_mb = sum(each.stored_bytes for each in taken) / 1e6
@@ -236,7 +236,7 @@ def parked(bench: Bench) -> None:
 def _heap_box(count: int) -> Iterator[tuple[SnapshotBox, int]]:
     """A sandbox with `count` objects on its heap, and the process that started it."""
     with tempfile.TemporaryDirectory(prefix="rlmweb-live-") as name, snapshot_service() as started:
-        box = open_box(started, BlobStore(Path(name)), memory_mb=8192)
+        box = open_box(started, FolderStore(Path(name)), memory_mb=8192)
         try:
             box.run(SMALL_OBJECTS.format(count=count))
             yield box, started.pid
