@@ -33,12 +33,12 @@ def _sign(cause: str, names: str, sentence: str) -> Sign:
 TIME = _sign(
     "time",
     "time datetime date now today utcnow monotonic perf_counter strftime localtime ctime timeit",
-    "the code looks at the clock: freeze time to have it repeat",
+    "the code looks at the clock; freeze time to have it repeat",
 )
 RANDOMNESS = _sign(
     "randomness",
     "random randint choice choices shuffle sample uniform uuid1 uuid4 secrets urandom default_rng",
-    "the code draws at random: seed randomness to have it repeat",
+    "the code draws at random; seed randomness to have it repeat",
 )
 NETWORK = _sign(
     "network", "socket urllib requests httpx urlopen http", "the code asks the network, which sandboxes do not have"

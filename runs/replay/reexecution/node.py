@@ -89,7 +89,9 @@ class NodeExecution:
 
     def _cause(self, place: Place, step: RecordedStep, findings: list[Finding], changed: str) -> str:
         """What is known. A state that differed before explains what differs now."""
-        before, self._differed = self._differed, self._differed or step.number
+        before = self._differed
+        if not before and any(finding.what != "record" for finding in findings):
+            self._differed = step.number
         shown = changed or plain_cause(step.code, findings, place.dropped)
         return shown or (f"follows: step {before} had differed already" if before else "")
 
