@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import sys
 
+from sandboxes.runner.classes import hold_classes_whole, make_class
+from sandboxes.runner.reducers import VALUE_LOADERS
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -57,9 +60,7 @@ def cloud() -> Any:
         module = type(sys)(CLOUDPICKLE_MODULE)
         sys.modules[CLOUDPICKLE_MODULE] = module
         exec(compile(source, name, "exec", dont_inherit=True), module.__dict__)
-        # Classes are told apart by the pickle that they are in. An identity drawn by chance would make every
-        # snapshot of an unchanged class a new content.
-        module._get_or_create_tracker_id = lambda definition: None
+        hold_classes_whole(module)
     return module
 
 
@@ -94,6 +95,7 @@ def install_loaders(values: dict[str, Any]) -> Any:
     loaders = (
         *(empty_function, empty_cell, fill_function, function_of_module, fill_foreign),
         *(make_match, make_view, interface, make_not_held),
+        *(make_class, *VALUE_LOADERS),
     )
     for loader in loaders:
         loader.__module__ = LOADER_MODULE

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import sys
 
-from sandboxes.runner.byvalue import NotHeld, facts_of, pending_states
+from sandboxes.runner.byvalue import NotHeld, cloud, facts_of, pending_states
 from sandboxes.runner.contentdigest import content_digest
-from sandboxes.runner.pickles import PICKLE_BLOCK_BYTES, Leaves, Pickled, make_pickling
+from sandboxes.runner.pickles import PICKLE_BLOCK_BYTES, Leaves, Pickled, make_pickling, value_table
 from sandboxes.runner.repeatable import repeatable_places
+from sandboxes.runner.sharing import Sharing
 from sandboxes.runner.tracking import IMMUTABLE_TYPES, names_in
 from sandboxes.runner.wire import clean, clip, to_json
 
@@ -54,6 +55,8 @@ class Capture:
         self._progress = progress
         self._describe = describe
         self._pickled = make_pickling(values, Leaves(known_leaves, self._put), loaders)
+        self._sharing = Sharing(values)
+        self._reducers = value_table(cloud(), loaders)
         self._own: dict[str, Pickled] = {}
         self._dropped: dict[str, list[str]] = {}
 
@@ -75,7 +78,7 @@ class Capture:
         modules = {
             name: value.__name__
             for name, value in bound.items()
-            if type(value) is kind_of_module and _can_be_named(value.__dict__.get("__name__"))
+            if type(value) is kind_of_module and _is_imported(value)
         }
         names = {name for name in bound if name not in modules}
         unloaded = {name for name in unloaded if name not in bound}
@@ -129,7 +132,11 @@ class Capture:
 
     def _changed(self, names: set[str], touched: set[str] | None, base: dict[str, Any], base_id: str) -> set[str]:
         known, changed = base["variables"], set()
-        for name in sorted(self._candidates(names, touched, base)):
+        candidates = sorted(self._candidates(names, touched, base))
+        for name in candidates:
+            if type(self._values[name]) not in IMMUTABLE_TYPES:
+                self._sharing.look_at(name)
+        for name in candidates:
             value = self._values[name]
             if name in self._dropped:
                 continue
@@ -173,16 +180,21 @@ class Capture:
         return bool(self._plain(name, value) == known["plain"])
 
     def _plain(self, name: str, value: Any) -> str | None:
-        """A hash of the plain pickle, which is made at the speed of C; None when it would not tell of every change."""
+        """A hash of the plain pickle, which is made at the speed of C, and of what objects it is of; None when it would
+        not tell of every change: of classes and functions of the session, it has the names only."""
         import hashlib
         import pickle
 
-        if isinstance(value, (type, type(names_in))):
-            return None  # pickled by name
+        shared = self._sharing.of(name)
+        if shared is None or isinstance(value, (type, type(names_in))):
+            return None
         self._progress(name)
         try:
             buffers: list[Any] = []
-            digest = hashlib.sha256(pickle.dumps(value, 5, buffer_callback=buffers.append))
+            stream = pickle.dumps(value, 5, buffer_callback=buffers.append)
+            if b"__main__" in stream:
+                return None
+            digest = hashlib.sha256(shared.encode() + stream)
             for buffer in buffers:
                 digest.update(buffer.raw())
         except Exception:
@@ -325,7 +337,7 @@ class Capture:
         value, pickled = self._values[name], self._own[name]
         self._progress(name)
         try:
-            digest = content_digest(value, pickled.size_bytes, pickled.stream)
+            digest = content_digest(value, pickled.size_bytes, pickled.stream, self._reducers)
         except Exception:
             import hashlib
 
@@ -365,6 +377,11 @@ class Capture:
             return self._put(pickle.dumps(found, 5))
         except Exception:
             return before
+
+
+def _is_imported(module: Any) -> bool:
+    name = module.__dict__.get("__name__")
+    return _can_be_named(name) and sys.modules.get(name) is module
 
 
 def _can_be_named(name: Any) -> bool:

@@ -39,8 +39,9 @@ class _Bounded:
         return len(piece)
 
 
-def content_digest(value: Any, size_bytes: int, pickled: bytes) -> str:
-    """`pickled` is the value's own pickle of `size_bytes`: what identifies a value that cannot be taken apart."""
+def content_digest(value: Any, size_bytes: int, pickled: bytes, reducers: Any) -> str:
+    """`pickled` is the value's own pickle of `size_bytes`: what identifies a value that cannot be taken apart.
+    `reducers` of pickling, by exact type, tell what values of these types are made of."""
     import hashlib
 
     kind = type(value)
@@ -52,7 +53,7 @@ def content_digest(value: Any, size_bytes: int, pickled: bytes) -> str:
         return plain
     digest = hashlib.sha256(b"w")
     try:
-        _Walk(digest).add(value)
+        _Walk(digest, reducers).add(value)
     except _TooMuch:
         return hashlib.sha256(b"p" + pickled).hexdigest()
     return str(digest.hexdigest())
@@ -103,8 +104,9 @@ def _is_plain(value: Any) -> bool:
 class _Walk:
     """Feeds a value to a hash, part by part, each with its kind and length."""
 
-    def __init__(self, digest: Any, above: tuple[int, ...] = ()) -> None:
+    def __init__(self, digest: Any, reducers: Any, above: tuple[int, ...] = ()) -> None:
         self._digest = digest
+        self._reducers = reducers
         self._above = list(above)
         self._left = MOST_STEPS
 
@@ -163,7 +165,7 @@ class _Walk:
         self._say("class", f"{value.__module__}.{value.__qualname__}".encode())
         if value.__module__ == "__main__":
             self.add(value.__bases__)
-            skipped = ("__dict__", "__weakref__", "__doc__", "__firstlineno__", "_abc_impl")
+            skipped = ("__dict__", "__weakref__", "__doc__", "__firstlineno__", "_abc_impl", "__slotnames__")
             self.add({name: each for name, each in value.__dict__.items() if name not in skipped})
 
     def _object(self, value: Any, kind: type) -> None:
@@ -173,7 +175,8 @@ class _Walk:
             self._say("array", f"{value.dtype.str} {value.shape}".encode())
             self._digest.update(numpy.ascontiguousarray(value).tobytes())
             return
-        reduced = value.__reduce_ex__(4)
+        reducer = self._reducers.get(kind)
+        reduced = value.__reduce_ex__(4) if reducer is None else reducer(value)
         self._say("object", f"{kind.__module__}.{kind.__qualname__}".encode())
         if isinstance(reduced, str):
             self._say("name", reduced.encode())
@@ -189,7 +192,7 @@ class _Walk:
         import hashlib
 
         digest = hashlib.sha256()
-        walk = _Walk(digest, tuple(self._above))
+        walk = _Walk(digest, self._reducers, tuple(self._above))
         walk._left = self._left
         walk.add(value)
         self._left = walk._left

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from sandboxes.runner.byvalue import cloud, reduce_function, reduce_view
+from sandboxes.runner.reducers import reduce_error, reducers
 from sandboxes.runner.tracking import names_in
 
 TYPE_CHECKING = False
@@ -15,8 +16,15 @@ if TYPE_CHECKING:
 LEAF_CHARS = 32 * 1024
 PICKLE_BLOCK_BYTES = 256 * 1024
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), range, type(Ellipsis), type(NotImplemented))
-_SHARED_FREELY = ("numpy.dtypes", "re", "datetime", "decimal", "fractions", "uuid", "pathlib", "zoneinfo", "builtins")
+_SHARED_FREELY = frozenset(
+    (
+        *("numpy.dtypes", "re", "datetime", "decimal", "fractions", "uuid", "pathlib", "zoneinfo", "typing", "signal"),
+        *("pandas._libs.missing", "pandas._libs.tslibs.nattype", "pandas._libs.tslibs.timestamps"),
+        *("pandas._libs.tslibs.timedeltas", "pandas._libs.tslibs.offsets", "pandas.core.dtypes.dtypes"),
+    )
+)
 """Modules of immutable values: two variables that hold the same one share nothing that can change."""
+_UNCHANGING_BUILTINS = ("slice", "code", "method_descriptor", "wrapper_descriptor", "getset_descriptor")
 _MUTABLE_BUILTINS = (list, dict, set, bytearray)
 
 
@@ -62,12 +70,15 @@ def make_pickling(values: dict[str, Any], leaves: Leaves, loaders: Any) -> Calla
     module = cloud()
     numpy = sys.modules.get("numpy")
     array_type = numpy.__dict__.get("ndarray") if numpy is not None else None
+    table = value_table(module, loaders)
     interface = {type(getattr(values.get(name), "__self__", None)) for name in ("llm_query", "FINAL")}
 
     def is_by_name(function: Any) -> bool:
         return function.__globals__ is not values and bool(module._should_pickle_by_reference(function))
 
     class Pickler(module.Pickler):  # type: ignore[misc,name-defined,unused-ignore]
+        dispatch_table = table
+
         def __init__(self, file: Any, buffers: list[Any]) -> None:
             super().__init__(file, protocol=5, buffer_callback=buffers.append)
             self.met: dict[int, Any] = {}
@@ -106,6 +117,10 @@ def make_pickling(values: dict[str, Any], leaves: Leaves, loaders: Any) -> Calla
                 found = reduce_view(value, numpy, loaders)
                 if found is not None:
                     return found
+            if issubclass(kind, BaseException):
+                found = reduce_error(value, loaders)
+                if found is not None:
+                    return found
             return super().reducer_override(value)
 
     def pickled(variables: dict[str, Any]) -> Pickled:
@@ -120,6 +135,13 @@ def make_pickling(values: dict[str, Any], leaves: Leaves, loaders: Any) -> Calla
     return pickled
 
 
+def value_table(cloud_module: Any, loaders: Any) -> Any:
+    """Reducers by exact type: ours, cloudpickle's, those that libraries registered."""
+    import collections
+
+    return collections.ChainMap(reducers(cloud_module, loaders), cloud_module.Pickler.dispatch_table)
+
+
 def _is_shared(value: Any, kind: type, types: Any, is_by_name: Callable[[Any], bool]) -> bool:
     """Whether two variables that hold this very object share something that can change."""
     if kind in (types.ModuleType, types.BuiltinFunctionType, types.CodeType, types.MappingProxyType, types.CellType):
@@ -129,7 +151,9 @@ def _is_shared(value: Any, kind: type, types: Any, is_by_name: Callable[[Any], b
         return not is_by_name(value)
     if isinstance(value, type):
         return bool(value.__flags__ & (1 << 9)) and value.__module__ == "__main__"
-    return module not in _SHARED_FREELY
+    if module == "builtins":
+        return kind.__name__ not in _UNCHANGING_BUILTINS
+    return module not in _SHARED_FREELY or kind.__name__ == "TypeVar"
 
 
 def make_unpickling(values: dict[str, Any], leaf: Callable[[str, str], Any]) -> Callable[[bytes, list[Any]], Any]:

@@ -70,17 +70,25 @@ class Box:
         self._count += 1
         id, base_id = f"s{self._count}", f"s{self._count - 1}"
         self.stored, self.at = [], []
-        leaves = {sha256: value for sha256, value in self.contexts.items() if type(value) in (str, bytes)}
         with self.as_main():
             self.tracker.mark(id)
-            capture = Capture(self.values, self.tracker, self.loaders, leaves, self._keep, self.at.append, _describe)
             first = self._base is None
             base = self.restorer.base if first and self.restorer is not None else self._base
             touched = None if first else self.tracker.since(base_id)
             unloaded = self.restorer.unloaded if self.restorer is not None else ()
-            manifest, following = capture.run(touched, base, "" if first else base_id, unloaded, exclude or {})
+            manifest, following = self._capture().run(touched, base, "" if first else base_id, unloaded, exclude or {})
         self._base = marshal.loads(marshal.dumps(following))  # noqa: S302
         return decode_manifest(to_json(manifest))
+
+    def snap_anew(self) -> Manifest:
+        """What a snapshot that is compared with no earlier one says; nothing after it builds on it."""
+        with self.as_main():
+            manifest, _ = self._capture().run(None, None, "", (), {})
+        return decode_manifest(to_json(manifest))
+
+    def _capture(self) -> Capture:
+        leaves = {sha256: value for sha256, value in self.contexts.items() if type(value) in (str, bytes)}
+        return Capture(self.values, self.tracker, self.loaders, leaves, self._keep, self.at.append, _describe)
 
     def _keep(self, sha256: str, data: Any) -> None:
         if sha256 not in self.store:

@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 import collections
+import datetime
+import decimal
+import fractions
+import pathlib
 import re
 import types
+import uuid
+import weakref
 from typing import Any
 
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), range, slice, type(Ellipsis), type(NotImplemented))
+_UNCHANGING = (
+    *(tuple, frozenset, datetime.date, datetime.datetime, datetime.time, datetime.timedelta, decimal.Decimal),
+    *(
+        fractions.Fraction,
+        datetime.tzinfo,
+        pathlib.PurePath,
+        uuid.UUID,
+        re.Match,
+        re.Pattern,
+        types.CodeType,
+        types.GenericAlias,
+    ),
+)
 _OF_CLASSES = frozenset(("__dict__", "__weakref__", "__module__", "__qualname__", "_abc_impl", "__firstlineno__"))
 
 
@@ -41,9 +60,9 @@ class _Pairs:
                 raise Difference(f"{path}: {a!r} and {b!r}")
             return []
         if id(a) in self._right_of or id(b) in self._left_of:
-            if kind in (tuple, frozenset) and id(a) not in self._right_of:
-                return self._below(path, a, b, kind)  # equal tuples may have become one, and the other way round
-            if self._right_of.get(id(a)) is not b and kind not in (tuple, frozenset):
+            if issubclass(kind, _UNCHANGING):  # equal ones may have become one, and the other way round
+                return [] if self._right_of.get(id(a)) is b else self._below(path, a, b, kind)
+            if self._right_of.get(id(a)) is not b:
                 raise Difference(f"{path}: shared in one only ({kind.__name__})")
             return []
         self._right_of[id(a)], self._left_of[id(b)] = b, a
@@ -59,6 +78,15 @@ class _Pairs:
             return [(f"{path}.__name__", a.__name__, b.__name__)]
         if kind is types.FunctionType:
             return _functions(path, a, b)
+        if isinstance(a, pathlib.PurePath):
+            _require(path, a == b)
+            return []
+        if kind in (classmethod, staticmethod):
+            return [(f"{path}.__func__", a.__func__, b.__func__)]
+        if kind in (weakref.WeakKeyDictionary, weakref.WeakValueDictionary):
+            return [(f"{path}.items()", list(a.items()), list(b.items()))]
+        if kind is types.CodeType:
+            return _codes(path, a, b)
         if kind is types.CellType:
             return [(f"{path}.cell", _content(a), _content(b))]
         if isinstance(a, numpy.ndarray) and not a.dtype.hasobject:
@@ -97,9 +125,15 @@ class _Pairs:
 
 def _functions(path: str, a: Any, b: Any) -> list[tuple[str, Any, Any]]:
     names = ("__name__", "__qualname__", "__module__", "__doc__", "__defaults__", "__kwdefaults__", "__dict__")
-    _require(f"{path}.__code__", a.__code__ == b.__code__)
-    found = [(f"{path}.{name}", getattr(a, name), getattr(b, name)) for name in (*names, "__annotations__")]
+    found = _codes(f"{path}.__code__", a.__code__, b.__code__)
+    found += [(f"{path}.{name}", getattr(a, name), getattr(b, name)) for name in (*names, "__annotations__")]
     return [*found, (f"{path}.__closure__", a.__closure__, b.__closure__)]
+
+
+def _codes(path: str, a: types.CodeType, b: types.CodeType) -> list[tuple[str, Any, Any]]:
+    """Part by part: CPython 3.11 takes code that has run for another than the same that has not."""
+    names = [name for name in dir(a) if name.startswith("co_") and not callable(getattr(a, name))]
+    return [(f"{path}.{name}", getattr(a, name), getattr(b, name)) for name in names if name != "co_lnotab"]
 
 
 def _attributes(path: str, a: Any, b: Any) -> list[tuple[str, Any, Any]]:
