@@ -94,7 +94,8 @@ class Recording:
             origin=origin_to_plain(origin),
             finished_at=row.finished_at,
         )
-        Session.objects.filter(pk=session.pk).update(created_at=row.created_at)
+        session.created_at = row.created_at  # the field sets it to now when the row is made
+        session.save(update_fields=["created_at"])
         return session
 
     def _meter(self, session: Session) -> SessionMeter:

@@ -21,6 +21,7 @@ from runs.replay.forks.errors import CannotFork
 from runs.replay.forks.past import conversation_at, past_of, recorded_at
 from runs.replay.forks.variables import code_of
 from runs.replay.origin import Difference, Origin, origin_to_plain
+from runs.replay.reexecution.starts import ran_code
 from runs.services.config import InvalidConfig, SessionConfig, config_from_plain, config_to_plain
 from runs.services.dispatch import EXECUTE_STEP, send_on_commit
 from runs.services.giving_up import copying_from
@@ -135,9 +136,9 @@ def _base(source: Session, top: Node, step: int) -> Snapshot | None:
     try:
         return require_snapshot(source, top.number, step)
     except SnapshotMissing:
-        if Node.objects.filter(pk=top.pk, sandbox_generation=0, sandbox_ref="").exists():
-            return None  # it ran no code: there is no state to go back to but its context
-        raise
+        if ran_code(top, step):
+            raise
+        return None  # there is no state to go back to but its context
 
 
 def _require_still_there(source: Session, base: Snapshot | None) -> None:
