@@ -18,8 +18,9 @@ from rlmweb.teams.models import ApiToken, Membership, Role, Team
 from runs.models import Context, LmCredential, Session
 
 User = AuthUser | AnonymousUser
-Action = Literal["view", "start", "stop", "evaluate"]
-"""evaluate: run code in scratch sandboxes on what the session has saved. Changes nothing of the session."""
+Action = Literal["view", "start", "stop", "evaluate", "pin", "delete"]
+"""evaluate: run code in scratch sandboxes on what the session has saved. Changes nothing of the session. pin: say what
+of it is kept."""
 
 MAY_SEE = frozenset({Role.VIEWER, Role.RESEARCHER, Role.LEAD, Role.ADMIN, Role.OWNER})
 """Roles that see the content of their team's sessions. Auditors read the audit log, not what people asked."""
@@ -67,7 +68,7 @@ def may(user: User, session: Session, action: Action) -> bool:
     if action == "view":
         return True
     role = _role(user, session.team)
-    if action == "evaluate":
+    if action in ("evaluate", "pin"):
         return role in MAY_START
     if role in MAY_STOP_ANY:
         return True
@@ -127,6 +128,12 @@ def teams_to_keep_keys_of(user: User) -> QuerySet[Team]:
 def may_keep_keys(user: User, team: Team) -> bool:
     """May `user` add and delete the team's keys?"""
     return _role(user, team) in MAY_KEEP_KEYS
+
+
+def require_staff(user: User) -> None:
+    """What concerns the whole installation is for its staff. Raises `Http404`."""
+    if not (user.is_active and user.is_staff):
+        raise Http404
 
 
 def _teams(user: User, roles: frozenset[Role]) -> QuerySet[Team]:

@@ -11,6 +11,7 @@ from runs.replay.reexecution import running  # noqa: F401  # registers its kind 
 from runs.replay.rollouts import keeping  # noqa: F401  # registers its kind of job
 from runs.services import execution, jobs
 from runs.services.dispatch import EXECUTE_STEP
+from runs.store.running import COLLECT_GARBAGE, do_run
 
 
 @shared_task(name=EXECUTE_STEP)
@@ -23,3 +24,9 @@ def execute_step(step_uuid: str) -> None:
 def run_job(job_uuid: str) -> None:
     """Work on one job, if it is to be had. Idempotent, like `execute_step`."""
     jobs.run_job(UUID(job_uuid))
+
+
+@shared_task(name=COLLECT_GARBAGE)
+def collect_garbage(run_uuid: str) -> None:
+    """Do one collection that was asked for. Idempotent: a second delivery finds it begun."""
+    do_run(UUID(run_uuid))
