@@ -16,6 +16,12 @@ GIB = 2**30
 # Where things are kept
 DATA_DIR = env.folder("RLMWEB_DATA_DIR", ROOT_DIR / ".data")
 BLOB_DIR = env.folder("RLMWEB_BLOB_DIR", DATA_DIR / "blobs")
+# Empty: the folder BLOB_DIR. Keys that are empty: where boto3 looks by itself.
+BLOB_STORE_URL = env.text("RLMWEB_BLOB_STORE_URL")
+BLOB_STORE_ACCESS_KEY = env.text("RLMWEB_BLOB_STORE_ACCESS_KEY")
+BLOB_STORE_SECRET_KEY = env.text("RLMWEB_BLOB_STORE_SECRET_KEY")
+BLOB_CACHE_DIR = env.folder("RLMWEB_BLOB_CACHE_DIR", DATA_DIR / "blob-cache")
+BLOB_CACHE_BYTES = env.whole_number("RLMWEB_BLOB_CACHE_BYTES", 4 * GIB, least=16 * 2**20, most=2**50)
 UPLOAD_DIR = env.folder("RLMWEB_UPLOAD_DIR", DATA_DIR / "uploads")
 MEDIA_ROOT = UPLOAD_DIR
 

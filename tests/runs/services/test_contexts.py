@@ -29,6 +29,7 @@ from runs.services.contexts import (
     preview_of,
 )
 from tests.factories import make_team, make_user
+from tests.stored import blob_folder
 
 pytestmark = pytest.mark.django_db
 
@@ -128,7 +129,7 @@ def test_a_context_above_the_limit_is_refused_while_it_comes(actor: Actor, team:
     with pytest.raises(ContextError, match="RLMWEB_UPLOAD_MAX_BYTES"):
         context_from_chunks(endless(), actor=actor, team=team, name="x", source="upload")
     assert asked == 3
-    assert list(blob_store().root.glob("put-*")) == []
+    assert list(blob_folder().glob("put-*")) == []
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ from tests.factories import scripted_config
 from tests.runs.services.inline import run_to_end
 from tests.runs.services.test_run_session import ANSWER, log, rules, start, turn
 from tests.runs.services.test_snapshots import events_of, run_cells
+from tests.stored import blob_file
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -70,19 +71,19 @@ def contents(snapshot: Snapshot) -> dict[str, str]:
 
 def flip_bit(sha256: str) -> None:
     """In the content itself: the compressed frame around it is sound."""
-    path = blob_store()._path(sha256)
+    path = blob_file(sha256)
     data = bytearray(blob_store().get(sha256))
     data[len(data) // 2] ^= 1
     path.write_bytes(zstandard.ZstdCompressor().compress(bytes(data)))
 
 
 def break_frame(sha256: str) -> None:
-    path = blob_store()._path(sha256)
+    path = blob_file(sha256)
     path.write_bytes(path.read_bytes()[:-3])
 
 
 def remove(sha256: str) -> None:
-    blob_store()._path(sha256).unlink()
+    blob_file(sha256).unlink()
 
 
 @pytest.mark.parametrize("damage", [flip_bit, break_frame, remove])

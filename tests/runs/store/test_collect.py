@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -30,6 +29,7 @@ from sandboxes.models import Snapshot
 from tests.factories import make_context, make_session
 from tests.runs.replay.forks.test_starting import fork as fork_of
 from tests.runs.services.test_snapshots import run_cells
+from tests.stored import blob_file
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NOTHING_OLD = Policy(snapshot_days=1000, keep_every=10, unused_hours=0)
@@ -77,7 +77,7 @@ def test_contents_that_are_not_old_enough_stay() -> None:
 def test_a_content_that_is_put_again_is_young_again() -> None:
     unused = put("put again")
     old_s = time.time() - 48 * 3600
-    path = next(Path(blob_store().root).glob(f"*/{unused}.zst"))
+    path = blob_file(unused)
     os.utime(path, (old_s, old_s))
     put("put again")
     collect(Policy(snapshot_days=0, keep_every=1000, unused_hours=24), dry_run=False)
@@ -185,7 +185,7 @@ def test_what_is_put_while_it_is_about_to_be_deleted_stays(monkeypatch: pytest.M
     names = [put(f"put meanwhile {n}") for n in range(50)]
     old_s = time.time() - 48 * 3600
     for name in names:
-        path = next(Path(blob_store().root).glob(f"*/{name}.zst"))
+        path = blob_file(name)
         os.utime(path, (old_s, old_s))
     ask = usage.used_among
 
@@ -207,7 +207,7 @@ def test_a_writer_beside_the_sweep_loses_nothing() -> None:
     texts = [f"written beside the sweep {n}" for n in range(300)]
     old_s = time.time() - 48 * 3600
     for text in texts:
-        path = next(Path(blob_store().root).glob(f"*/{put(text)}.zst"))
+        path = blob_file(put(text))
         os.utime(path, (old_s, old_s))
 
     def write() -> None:

@@ -12,7 +12,6 @@ from django.db import connection
 from rlmweb.audit.models import AuditEntry
 from rlmweb.bench.outside import wait_until
 from runs.access import Actor
-from runs.blobs import blob_store
 from runs.models import Event, Session
 from runs.replay.inspect.differences import difference
 from runs.replay.inspect.downloads import Download, download
@@ -25,6 +24,7 @@ from sandboxes.models import SandboxRecord
 from tests.factories import make_context, make_team, make_user, scripted_config
 from tests.runs.services.inline import run_to_end
 from tests.runs.services.test_snapshots import run_cells
+from tests.stored import blob_file
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CELLS = (
@@ -146,8 +146,7 @@ def test_a_content_that_is_lost_is_an_error_and_no_value(session: Session) -> No
     state = usable_state(session, 0, 2)
     assert state.manifest is not None
     piece = next(piece for piece in state.manifest.pieces if "rows" in piece.names)
-    store = blob_store()
-    (store.root / piece.blob[:2] / f"{piece.blob}.zst").unlink()
+    blob_file(piece.blob).unlink()
     assert state.snapshot is not None
     with pytest.raises(SnapshotError, match=str(state.snapshot.uuid)):
         ask(session, 2, "rows")
