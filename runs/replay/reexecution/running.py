@@ -35,8 +35,8 @@ def start_reexecution(
 ) -> Job:
     """Execute the session again, or one node with or without its subtree, or its steps after `after` up to `upto`.
 
-    What the session itself ran with holds for this, too: its clock goes before `freeze_time`, which starts the clocks
-    when the session was started; `seed` goes before its seed. Raises `CannotReexecute`.
+    What the steps ran with holds for this, too: their clock goes before `freeze_time`, which starts the clocks when the
+    session was started; `seed` goes before their seed. Raises `CannotReexecute`.
     """
     if node is not None and not Node.objects.filter(session=session, number=node).exists():
         raise CannotReexecute(f"The session has no node {node}.")
@@ -55,7 +55,7 @@ def reexecute(run: JobRun) -> None:
     assert session is not None
     report = report_from_plain(run.job.result) if run.job.result else Report()
     nodes = _nodes(session, run.args)
-    options = _options(session, run.args)
+    options = Options(session.created_at.timestamp() if run.args["freeze_time"] else None, run.args["seed"])
     tree = tree_of(session)
     order = {(node.node, step.step): step.seq for node in tree.nodes.values() for step in node.steps}
     for place, node in enumerate(nodes):
@@ -83,14 +83,6 @@ def _node(
     report.addresses = report.addresses or any(NOTE_ADDRESSES in step.notes for step in found)
     report.problems += [f"node {node.number}: {problem}"[:PROBLEM_CHARS] for problem in execution.problems]
     report.nodes_done.append(node.number)
-
-
-def _options(session: Session, args: dict[str, object]) -> Options:
-    own = Options.of_session(session)
-    clock, seed = own.clock, args["seed"]
-    if clock is None and args["freeze_time"]:
-        clock = session.created_at.timestamp()
-    return Options(clock, seed if isinstance(seed, int) else own.seed)
 
 
 def _nodes(session: Session, args: dict[str, object]) -> list[Node]:

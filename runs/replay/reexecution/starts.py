@@ -25,11 +25,10 @@ class Options:
     clock: float | None = None
     seed: int | None = None
 
-    @classmethod
-    def of_session(cls, session: Session) -> Options:
-        """What the session itself ran with."""
-        determinism = config_from_plain(session.config).determinism
-        return cls(determinism.clock, determinism.seed)
+    def over(self, own: Options) -> Options:
+        """What holds where `own` is what the steps ran with: their clock, and the seed that was asked for."""
+        clock = self.clock if own.clock is None else own.clock
+        return Options(clock, own.seed if self.seed is None else self.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +41,33 @@ class Stretch:
 
     def holds(self, step: int) -> bool:
         return step > self.after and (self.upto is None or step <= self.upto)
+
+
+def own_options(node: Node, step: int) -> Options:
+    """What the step ran with: the configuration of the session that did it, of which this one may be a fork."""
+    determinism = config_from_plain(_doer(node, step).config).determinism
+    return Options(determinism.clock, determinism.seed)
+
+
+def _doer(node: Node, step: int) -> Session:
+    session = node.session
+    for _ in range(MAX_ANCESTORS):
+        origin = origin_of(session.origin)
+        step = _step_of_root(node, step)
+        if origin is None or origin.kind == "import" or step > origin.step or session.forked_from is None:
+            break
+        source = Node.objects.filter(session=session.forked_from, number=origin.node).first()
+        if source is None:
+            break
+        session, node = session.forked_from, source
+    return session
+
+
+def _step_of_root(node: Node, step: int) -> int:
+    """The step of the root within which `step` of `node` was done."""
+    while (opened := node.parent_step) is not None and node.parent is not None:
+        node, step = node.parent, opened.number
+    return step
 
 
 def stretches(node: Node, after: int, upto: int | None, ended: Iterable[int] = ()) -> list[Stretch]:
@@ -77,7 +103,8 @@ def open_start(node: Node, stretch: Stretch, options: Options) -> Iterator[tuple
     Raises `SnapshotError` when there is no state to begin from, `SandboxError` when no sandbox can be had.
     """
     snapshot = snapshot_of(node.session, node.number, stretch.after) if stretch.after else None
-    clock, seed = options.clock, options.seed
+    holds = options.over(own_options(node, stretch.after + 1))
+    clock, seed = holds.clock, holds.seed
     if snapshot is None:
         if stretch.after and ran_code(node, stretch.after):
             raise SnapshotMissing(f"there is no snapshot of step {stretch.after}", "Begin at an earlier step.")

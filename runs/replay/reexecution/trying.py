@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from runs.replay.reexecution.causes import RANDOMNESS, TIME, names_in, said
 from runs.replay.reexecution.cells import Comparison
-from runs.replay.reexecution.starts import Options, open_start, stretches
+from runs.replay.reexecution.starts import Options, open_start, own_options, stretches
 from runs.replay.reexecution.steps import NodeSteps, Place, RecordedStep
 from sandboxes.errors import SandboxError
 
@@ -32,7 +32,7 @@ def cause_by_trying(steps: NodeSteps, step: RecordedStep, options: Options) -> s
             return said(RANDOMNESS) if names_in(step.code) & RANDOMNESS.names else BEFORE
         if first.did == second.did:
             return REPEATS
-        for condition, cause in _conditions(options):
+        for condition, cause in _conditions(options.over(own_options(steps.node, step.number))):
             one, other = _twice(steps, step, condition)
             if one.did == other.did:
                 return cause
@@ -42,14 +42,13 @@ def cause_by_trying(steps: NodeSteps, step: RecordedStep, options: Options) -> s
 
 
 def _conditions(options: Options) -> Iterator[tuple[Options, str]]:
-    clock = CLOCK if options.clock is None else options.clock
-    seed = SEED if options.seed is None else options.seed
+    """What is not fixed yet, one by one and together."""
     if options.clock is None:
-        yield Options(clock, options.seed), said(TIME)
+        yield Options(CLOCK, options.seed), said(TIME)
     if options.seed is None:
-        yield Options(options.clock, seed), said(RANDOMNESS)
+        yield Options(options.clock, SEED), said(RANDOMNESS)
     if options.clock is None and options.seed is None:
-        yield Options(clock, seed), "time and randomness: the code looks at the clock and draws at random"
+        yield Options(CLOCK, SEED), "time and randomness: the code looks at the clock and draws at random"
 
 
 def _twice(steps: NodeSteps, step: RecordedStep, options: Options) -> tuple[Comparison, Comparison]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import msgspec
 import pytest
 
 from runs.access import Actor
@@ -12,6 +13,7 @@ from runs.engine.limits import Limits
 from runs.models import Event, Job, LmCall, Session, Step
 from runs.replay.reexecution import running  # noqa: F401  # registers the kind of job
 from runs.replay.reexecution.running import CannotReexecute, start_reexecution
+from runs.services.config import Determinism, config_from_plain, config_to_plain
 from runs.services.jobs import run_job
 from sandboxes.models import SandboxRecord
 from tests.runs.replay.forks.test_starting import fork
@@ -223,6 +225,35 @@ def test_a_fork_is_executed_again_from_where_it_began() -> None:
     result = reexecute(session, node=0, after=1)
     assert result["verdict"] == "identical", result
     assert [step["step"] for step in result["steps"]] == [2, 3]
+
+
+def fixed(clock: float, seed: int) -> Determinism:
+    return Determinism(clock=clock, seed=seed)
+
+
+READ = "import os, time\nread = rlm_query('a child')\nprint(time.time(), os.urandom(4).hex(), read)"
+DRAWN = "drawn = [__import__('random').random(), __import__('time').time_ns()]"
+
+
+def test_a_repeatable_session_is_executed_with_its_own_clock_and_seed() -> None:
+    limits = Limits(max_steps_per_node=4)
+    session = run_cells(READ, DRAWN, READ, determinism=fixed(1_700_000_000.0, 7), limits=limits)
+    for options in ({}, {"node": 0, "subtree": False, "after": 1, "upto": 2}, {"freeze_time": True}):
+        result = reexecute(session, **options)
+        assert result["verdict"] == "identical", (options, result["first"])
+    assert reexecute(session, seed=8)["first"]["step"] == 1
+
+
+def test_each_step_of_a_fork_is_executed_with_what_it_ran_with() -> None:
+    source = run_cells(READ, DRAWN, "x = 1", determinism=fixed(1_700_000_000.0, 7), limits=Limits(max_steps_per_node=5))
+    other = config_to_plain(
+        msgspec.structs.replace(config_from_plain(source.config), determinism=fixed(1_800_000_000.0, 8))
+    )
+    session = run_to_end(fork(source, 2, config=other, reply=f"```repl\n{READ}\n```"))
+    assert session.config["determinism"]["seed"] == 8
+    result = reexecute(session)
+    assert result["verdict"] == "identical", result["first"]
+    assert Event.objects.filter(session=session, type="cell.output", data__contains='"text":"1800000000.0').exists()
 
 
 def test_what_cannot_be_begun_is_refused_or_told() -> None:
