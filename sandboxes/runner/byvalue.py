@@ -19,8 +19,6 @@ CLOUDPICKLE_SOURCE = ""
 """zlib and base 85; set where the runner is one file. Without it the installed package is used."""
 LOADER_MODULE = "rlm_byvalue"
 CLOUDPICKLE_MODULE = "rlm_cloudpickle"
-pending_states: dict[str, Any] = {}
-"""States of generators in libraries that a restored REPL has not imported (yet), by the name of the module."""
 NOT_HELD = "this variable is not in the snapshot: "
 
 

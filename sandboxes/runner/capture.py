@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import sys
 
-from sandboxes.runner.byvalue import NotHeld, cloud, facts_of, pending_states
+from sandboxes.runner.byvalue import NotHeld, cloud, facts_of
 from sandboxes.runner.contentdigest import content_digest
-from sandboxes.runner.pickles import PICKLE_BLOCK_BYTES, Leaves, Pickled, make_pickling, value_table
-from sandboxes.runner.repeatable import repeatable_places
+from sandboxes.runner.pickles import PICKLE_BLOCK_BYTES, Leaves, Pickled, make_pickling, said, value_table
 from sandboxes.runner.sharing import Sharing
 from sandboxes.runner.tracking import IMMUTABLE_TYPES, names_in
 from sandboxes.runner.wire import clean, clip, to_json
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from sandboxes.runner.surroundings import Surroundings
     from sandboxes.runner.tracking import Tracker
 
 MANIFEST_VERSION = 1
@@ -43,6 +43,7 @@ class Capture:
         self,
         values: dict[str, Any],
         tracker: Tracker,
+        surroundings: Surroundings,
         loaders: Any,
         known_leaves: dict[str, Any],
         sink: Callable[[str, bytes], None],
@@ -51,6 +52,7 @@ class Capture:
     ) -> None:
         self._values = values
         self._tracker = tracker
+        self._surroundings = surroundings
         self._sink = sink
         self._progress = progress
         self._describe = describe
@@ -269,7 +271,7 @@ class Capture:
         except RecursionError:
             self._drop(name, "it is nested too deeply")
         except Exception as error:
-            self._drop(name, _said(error))
+            self._drop(name, said(error))
 
     def _drop(self, name: str, reason: str) -> None:
         kind = type(self._values[name])
@@ -287,7 +289,7 @@ class Capture:
                 pickled = self._pickled({name: self._values[name] for name in group})
             except Exception as error:
                 for name in group:
-                    self._drop(name, _said(error))
+                    self._drop(name, said(error))
                 return None
         else:
             self._pickle_alone(group[0])
@@ -358,23 +360,11 @@ class Capture:
     # Beside the variables ---------------------------------------------------------------------------------------
 
     def _state(self, before: str | None) -> str | None:
-        """Generators of random numbers, as one content; `before` when they cannot be written down."""
+        """What code depends on beside variables, as one content; `before` when it cannot be written down."""
         import pickle
 
-        found: dict[str, Any] = {}
         try:
-            places = repeatable_places()
-            if places:
-                found["repeatable"] = places
-            random = sys.modules.get("random")
-            if random is not None:
-                found["random"] = random.getstate()
-            numpy_random = sys.modules.get("numpy.random")
-            if "numpy.random" in pending_states:
-                found["numpy"] = pending_states["numpy.random"]
-            elif numpy_random is not None:
-                found["numpy"] = numpy_random.get_state()
-            return self._put(pickle.dumps(found, 5))
+            return self._put(pickle.dumps(self._surroundings.written_down(), 5))
         except Exception:
             return before
 
@@ -416,10 +406,3 @@ def _components(met: dict[str, dict[int, Any]]) -> list[list[str]]:
     for name in met:
         groups.setdefault(top(name), []).append(name)
     return sorted(sorted(group) for group in groups.values())
-
-
-def _said(error: Exception) -> str:
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:
-        return "its pickling failed, and so did the error's message"

@@ -36,9 +36,11 @@ class Lazy:
         """Raises what the restorer raises; `ContentMissing`, `ValueError` or `OSError` for files."""
         repl = self._repl
         manifest = from_json(read_payload(repl.options.workspace, message["manifest"]))
-        self._restorer = Restorer(repl.names.values, manifest, repl.leaves.get, self._fetch)
+        self._restorer = Restorer(repl.names.values, manifest, repl.leaves.get, self._fetch, repl.surroundings)
         repl.names.unloaded = self._restorer.unloaded
+        repl.names.restore_scaffold()
         self._bring_files_back(manifest.get("files", []))
+        self._restorer.files_are_back()
         if message.get("eager"):
             self._restorer.load_all()
 

@@ -90,8 +90,9 @@ class Names:
 
     def final(self, value: Any = "") -> str:
         """Give `value` as the final answer."""
+        text = str(value)  # may raise; then there is no answer
         self._final[:] = [value]
-        return str(value)
+        return text
 
     def final_var(self, variable: Any = "") -> str:
         """Give a variable as the final answer: by its name, or the variable itself."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from sandboxes.runner.byvalue import cloud, reduce_function, reduce_view
-from sandboxes.runner.reducers import reduce_error, reducers
+from sandboxes.runner.reducers import Unholdable, reduce_error, reducers
 from sandboxes.runner.tracking import names_in
 
 TYPE_CHECKING = False
@@ -171,3 +171,11 @@ def make_unpickling(values: dict[str, Any], leaf: Callable[[str, str], Any]) -> 
         return Unpickler(io.BytesIO(stream), buffers=buffers).load()
 
     return unpickled
+
+
+def said(error: Exception) -> str:
+    """What an error of code of the session says of itself."""
+    try:
+        return str(error) if type(error) is Unholdable else f"{type(error).__name__}: {error}"
+    except Exception:
+        return "an error whose message cannot be made"

@@ -6,7 +6,7 @@ import _signal  # type: ignore[import-not-found]  # `signal` imports enum
 import os
 import sys
 
-from sandboxes.runner.byvalue import cloud, install_loaders
+from sandboxes.runner.byvalue import NotHeld, cloud, install_loaders
 from sandboxes.runner.lazy import Lazy
 from sandboxes.runner.memory import MIB, MemoryLimit
 from sandboxes.runner.namespace import Names
@@ -16,6 +16,7 @@ from sandboxes.runner.queries import Control, Queries
 from sandboxes.runner.repeatable import set_clock, set_seed
 from sandboxes.runner.runcode import Compiled, NoValue, shown
 from sandboxes.runner.streams import Reserve, Streams
+from sandboxes.runner.surroundings import Surroundings
 from sandboxes.runner.tracking import Tracker
 from sandboxes.runner.wire import Spool, clean, clip, read_payload
 
@@ -57,6 +58,7 @@ class Repl:
         self.spool = Spool(options.workspace, "v")
         self.loaders = install_loaders(self.names.values)
         self.tracker = Tracker(self.names.values, self.names.is_captured)
+        self.surroundings = Surroundings(options.workspace, self.names.values)
         self.lazy = Lazy(self)
         self.taker = Taker(self)
         self.leaves: dict[str, Any] = {}
@@ -234,7 +236,10 @@ class Repl:
         for part in compiled.parts():
             self.lazy.load_for(part)
             self.tracker.note_cell(part)
-        return compiled.run(self.names.values)
+        value = compiled.run(self.names.values)
+        if type(value) is NotHeld:
+            repr(value)  # which raises: it says why there is no value
+        return value
 
     def _show_sources(self) -> None:
         """Let tracebacks find the lines of cells, once somebody has loaded what makes tracebacks."""

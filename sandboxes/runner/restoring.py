@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sys
 
-from sandboxes.runner.byvalue import NotHeld, pending_states
-from sandboxes.runner.pickles import make_unpickling
-from sandboxes.runner.repeatable import go_on_repeating
+from sandboxes.runner.byvalue import NotHeld
+from sandboxes.runner.pickles import make_unpickling, said
+from sandboxes.runner.surroundings import set_pending
 from sandboxes.runner.tracking import REFLECTION, names_in
 from sandboxes.runner.wire import from_json
 
@@ -17,6 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
+
+    from sandboxes.runner.surroundings import Surroundings
 
 
 class OtherPython(Exception):
@@ -36,6 +38,7 @@ class Restorer:
         manifest: dict[str, Any],
         have: Callable[[str], Any],
         fetch: Callable[[list[str]], dict[str, bytes]],
+        surroundings: Surroundings,
     ) -> None:
         """Raises `OtherPython`."""
         _check_version(manifest)
@@ -52,34 +55,29 @@ class Restorer:
         self._modules: dict[str, str] = dict(manifest.get("modules", {}))
         self.unloaded.update({name: {"name": name, "type": "module"} for name in self._modules})
         self.base = _base_of(manifest)
+        self._surroundings = surroundings
+        self._state: dict[str, Any] = {}
         self._begin(manifest)
 
     def _begin(self, manifest: dict[str, Any]) -> None:
-        """What is not loaded later: what was not held, generators of random numbers."""
+        """What is not loaded later: what was not held, what is beside the variables."""
         for name in list(self.unloaded):
             self._values.pop(name, None)  # contexts that the setup loaded come from the manifest, if it has them
         for each in manifest.get("dropped", []):
             if str(each["name"]).isidentifier():
                 self._values[each["name"]] = NotHeld(each["name"], each.get("type", ""), each.get("reason", ""))
         if manifest.get("state"):
-            self._set_state(manifest["state"])
+            self._state = self._unpickled(self._checked([manifest["state"]])[manifest["state"]], [])
+            self._surroundings.bring_back(self._state)
 
-    def _set_state(self, sha256: str) -> None:
-        state = self._unpickled(self._checked([sha256])[sha256], [])
-        go_on_repeating(state.get("repeatable", {}))
-        if "random" in state:
-            import random
-
-            random.setstate(state["random"])
-        if "numpy" in state:
-            pending_states["numpy.random"] = state["numpy"]
-            _set_pending()
+    def files_are_back(self) -> None:
+        self._surroundings.enter_folder(self._state)
 
     # Loading ----------------------------------------------------------------------------------------------------
 
     def needed_for(self, code: Any) -> list[str]:
         """Variables, not loaded, that `code` (compiled) can reach."""
-        _set_pending()
+        set_pending()
         names = names_in(code)
         if names & REFLECTION:
             return list(self.unloaded)
@@ -124,7 +122,7 @@ class Restorer:
                 self._load(piece, parts[piece["blob"]])
         finally:
             self._contents, self._leaves = {}, {}
-            _set_pending()
+            set_pending()
 
     def _import(self, name: str, module: str) -> None:
         del self.unloaded[name]
@@ -138,11 +136,21 @@ class Restorer:
     def _load(self, piece: dict[str, Any], part: dict[str, Any]) -> None:
         stream = b"".join([self._contents[sha] for sha in part["blocks"]])
         buffers = [bytearray(b"".join([self._contents[sha] for sha in each])) for each in part.get("buffers", ())]
-        loaded = self._unpickled(stream, buffers)
+        try:
+            loaded = self._unpickled(stream, buffers)
+        except (Damaged, MemoryError):
+            raise
+        except Exception as error:
+            # Code of the session, or a library that is another one here. Whatever else the snapshot holds is there.
+            loaded = {name: self._not_held(name, error) for name in piece["names"]}
         for name in piece["names"]:
             if name in self.unloaded:
                 self._values[name] = loaded[name]
                 del self.unloaded[name]
+
+    def _not_held(self, name: str, error: Exception) -> NotHeld:
+        kind = str(self.unloaded.get(name, {}).get("type", ""))
+        return NotHeld(name, kind, f"bringing it back raised {said(error)}")
 
     def _leaf(self, kind: str, sha256: str) -> Any:
         known = self._have(sha256)
@@ -162,13 +170,6 @@ class Restorer:
             if hashlib.sha256(contents[sha256]).hexdigest() != sha256:
                 raise Damaged(f"the content {sha256} of the snapshot is damaged: it was changed where it is stored")
         return contents
-
-
-def _set_pending() -> None:
-    """Give generators of libraries their state, once the library is there."""
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None and "numpy.random" in pending_states:
-        numpy_random.set_state(pending_states.pop("numpy.random"))
 
 
 def _check_version(manifest: dict[str, Any]) -> None:

@@ -142,7 +142,7 @@ def _capture(
     files, marks = write_down(listing, base["files"] if base else {}, parts.add)
     before = base["values"] if base else repl.lazy.base
     values, unloaded = repl.names.values, repl.names.unloaded
-    capture = Capture(values, tracker, repl.loaders, repl.leaves, parts.add, progress, _describe)
+    capture = Capture(values, tracker, repl.surroundings, repl.loaders, repl.leaves, parts.add, progress, _describe)
     manifest, following = capture.run(touched, before, str(request.get("base") or ""), unloaded, exclude)
     manifest["files"] = files
     manifest["dropped"] = [*manifest.get("dropped", []), *listing.dropped]

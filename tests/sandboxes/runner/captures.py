@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import marshal
+import os
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +15,7 @@ from sandboxes.runner.byvalue import LOADER_MODULE, install_loaders
 from sandboxes.runner.capture import Capture
 from sandboxes.runner.namespace import _describe
 from sandboxes.runner.restoring import Restorer
+from sandboxes.runner.surroundings import Surroundings
 from sandboxes.runner.tracking import Tracker
 from sandboxes.runner.wire import to_json
 
@@ -37,6 +39,7 @@ class Box:
             self.loaders = install_loaders(self.values)
         self._modules = {"__main__": main, LOADER_MODULE: self.loaders}
         self.tracker = Tracker(self.values, lambda name: name != "__builtins__")
+        self.surroundings = Surroundings(os.getcwd(), self.values)
         self.restorer: Restorer | None = None
         self._base: Any = None
         self._count = 0
@@ -88,7 +91,8 @@ class Box:
 
     def _capture(self) -> Capture:
         leaves = {sha256: value for sha256, value in self.contexts.items() if type(value) in (str, bytes)}
-        return Capture(self.values, self.tracker, self.loaders, leaves, self._keep, self.at.append, _describe)
+        arguments = (self.surroundings, self.loaders, leaves, self._keep, self.at.append, _describe)
+        return Capture(self.values, self.tracker, *arguments)
 
     def _keep(self, sha256: str, data: Any) -> None:
         if sha256 not in self.store:
@@ -103,7 +107,11 @@ class Box:
         box.contexts = self.contexts
         with box.as_main():
             box.restorer = Restorer(
-                box.values, msgspec.to_builtins(manifest), self.contexts.get, lambda hashes: box._supply(hashes)
+                box.values,
+                msgspec.to_builtins(manifest),
+                self.contexts.get,
+                lambda hashes: box._supply(hashes),
+                box.surroundings,
             )
             if not lazily:
                 box.restorer.load_all()
