@@ -19,6 +19,7 @@ from runs.views import (
     snapshot,
     start,
     status,
+    store,
 )
 
 app_name = "runs"
@@ -37,6 +38,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("imports/<uuid:uuid>/stop/", archive.import_stop, name="import_stop"),
     path("sessions/<uuid:uuid>/archive/", archive.session_archive, name="session_archive"),
     path("sessions/<uuid:uuid>/stop/", sessions.session_stop, name="session_stop"),
+    path("sessions/<uuid:uuid>/pin/", store.session_pin, name="session_pin"),
+    path("sessions/<uuid:uuid>/delete/", store.session_delete, name="session_delete"),
     path("contexts/uploads/", contexts.upload_begin, name="upload_begin"),
     path("contexts/uploads/part/", contexts.upload_part, name="upload_part"),
     path("contexts/uploads/finish/", contexts.upload_finish, name="upload_finish"),
@@ -48,6 +51,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("keys/tokens/<uuid:uuid>/revoke/", keys.token_revoke, name="token_revoke"),
     path("status/", status.status_page, name="status"),
     path("status/model/", status.model_status, name="model_status"),
+    path("store/", store.store, name="store"),
+    path("store/runs/", store.store_runs, name="store_runs"),
+    path("store/collect/", store.store_collect, name="store_collect"),
     path("docs/", docs.guide, name="docs"),
     path("docs/events/", docs.events, name="docs_events"),
     path("docs/protocol/", docs.protocol, name="docs_protocol"),
@@ -72,6 +78,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("rollouts/<uuid:uuid>/stop/", rollout.rollout_stop, name="rollout_stop"),
     path("rollouts/<uuid:uuid>/rollout.<str:form>", rollout.rollout_export, name="rollout_export"),
     path(STEP + "snapshot/", snapshot.snapshot, name="snapshot"),
+    path(STEP + "snapshot/pin/", store.snapshot_pin, name="snapshot_pin"),
     path(STEP + "snapshot/timeline/", snapshot.snapshot_timeline, name="snapshot_timeline"),
     path(STEP + "snapshot/evaluate/", snapshot.snapshot_evaluate, name="snapshot_evaluate"),
     path(STEP + "snapshot/diff/", snapshot.snapshot_diff, name="snapshot_diff"),

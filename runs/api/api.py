@@ -8,7 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
-from runs.api import archives, contexts, forks, installation, rollouts, sessions, snapshots
+from runs.api import archives, contexts, forks, installation, rollouts, sessions, snapshots, store
 from runs.api.auth import AUTH
 from runs.api.schemas import Problem
 from runs.replay.forks import CannotFork
@@ -20,6 +20,7 @@ from runs.replay.rollouts.starting import CannotRollOut
 from runs.services.config import InvalidConfig
 from runs.services.contexts import ContextError
 from runs.services.snapshots.reading import SnapshotError
+from runs.store.deleting import CannotDelete
 from runs.uploads import UploadError, WrongOffset
 from sandboxes.errors import SandboxError
 
@@ -33,6 +34,7 @@ api.add_router("", rollouts.router)
 api.add_router("", forks.router)
 api.add_router("", archives.router)
 api.add_router("", installation.router)
+api.add_router("", store.router)
 
 
 def _problem(request: HttpRequest, status: int, kind: str, message: str, hint: str = "") -> HttpResponse:
@@ -80,6 +82,11 @@ def _invalid_rollout(request: HttpRequest, error: InvalidScorer | CannotRollOut)
 @api.exception_handler(CannotReexecute)
 def _invalid_replay(request: HttpRequest, error: CannotFork | CannotReexecute) -> HttpResponse:
     return _problem(request, 422, "invalid_replay", str(error))
+
+
+@api.exception_handler(CannotDelete)
+def _not_deletable(request: HttpRequest, error: CannotDelete) -> HttpResponse:
+    return _problem(request, 409, "cannot_delete", str(error))
 
 
 @api.exception_handler(ContextError)

@@ -126,6 +126,7 @@ class SessionOut(Schema):
     question: str
     status: str
     labels: list[str]
+    pinned: bool
     answer: str | None
     answer_partial: bool
     error_type: str

@@ -1,4 +1,4 @@
-"""Sessions over the API: started, read, stopped."""
+"""Sessions over the API: started, read, stopped, deleted."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from runs.queries import SessionFilter, filtered, page_of
 from runs.services.config_check import check_config, config_from_outside
 from runs.services.contexts import ContextError
 from runs.services.sessions import start_session, stop_session
+from runs.store.deleting import delete_session
 from runs.text import scrub
 
 Rows = Annotated[int, Field(ge=1, le=200)]
@@ -66,6 +67,13 @@ def list_sessions(
 def get_session(request: HttpRequest, uuid: UUID) -> SessionOut:
     """The session with what its whole tree has used so far."""
     return SessionOut.of(session_for(request.user, uuid))
+
+
+@router.delete("/{uuid}", response={204: None, 404: Problem, 409: Problem})
+def remove_session(request: HttpRequest, uuid: UUID) -> Status[None]:
+    """Delete a session that is over, with the branches of its rollouts. Forks of it live on."""
+    delete_session(session_for(request.user, uuid, "delete"), actor=actor_of(request.user, "api"))
+    return Status(204, None)
 
 
 @router.get("/{uuid}/nodes", response={200: list[NodeOut], 404: Problem})

@@ -13,7 +13,7 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from runs.access import session_for
+from runs.access import may, session_for
 from runs.blobs import BlobMissing, blob_store
 from runs.events.read import PAGE_EVENTS, last_seq, read_lines
 from runs.models import Blob, BlobUse, Session
@@ -38,7 +38,9 @@ def session(request: HttpRequest, uuid: UUID) -> HttpResponse:
     context = {
         "session": shown,
         "last_seq": last_seq(shown.pk),
-        "may_stop": _may_stop(request, uuid),
+        "may_stop": may(request.user, shown, "stop"),
+        "may_pin": may(request.user, shown, "pin"),
+        "may_delete": may(request.user, shown, "delete"),
         "origin": origin_of(shown.origin),
         "has_rollouts": shown.rollouts.exists(),
         "has_forks": shown.forks.filter(hidden=False).exists(),
@@ -94,14 +96,6 @@ def session_blob(request: HttpRequest, uuid: UUID, sha256: str) -> HttpResponse:
     if end < blob.size_bytes:
         response["X-Next-Offset"] = str(end)
     return response
-
-
-def _may_stop(request: HttpRequest, uuid: UUID) -> bool:
-    try:
-        session_for(request.user, uuid, "stop")
-    except Http404:
-        return False
-    return True
 
 
 def _session_and_last(request: HttpRequest, uuid: UUID) -> tuple[Session, int]:

@@ -43,7 +43,7 @@ def test_rows_go_at_once_and_contents_with_the_next_collection() -> None:
     names = list(only_here)
     delete_session(session, actor=ACTOR)
     for model in (Session, Node, Step, Event, LmCall, BlobUse):
-        assert not model.objects.exists()  # type: ignore[attr-defined]
+        assert not model.objects.exists()
     assert not Snapshot.objects.exists()
     assert not SandboxRecord.objects.exists()
     assert Context.objects.count() == 1

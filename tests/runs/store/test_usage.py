@@ -99,12 +99,13 @@ def test_thinning_takes_nothing_from_what_is_kept() -> None:
 
 def everything_still_works(session: Session, kept: Any) -> None:
     client = Client()
+    assert session.created_by is not None
     client.force_login(session.created_by)
     for each in Session.objects.all():
-        for row in Event.objects.filter(session=each):
-            for text in texts_of(decode_event(row.data)):
+        for event in Event.objects.filter(session=each):
+            for text in texts_of(decode_event(event.data)):
                 blob = client.get(reverse("runs:session_blob", args=[each.uuid, text.sha256]))
-                assert blob.status_code == 200, row.data[:200]
+                assert blob.status_code == 200, event.data[:200]
                 assert len(blob.content) >= min(text.size, 60_000)
         for sha256 in node_texts_of(each) | {each.context.sha256}:
             blob_store().verify(sha256)
@@ -121,15 +122,16 @@ def everything_still_works(session: Session, kept: Any) -> None:
         assert forked.status == Session.Status.FINISHED, forked.error_message
     result = reexecute(session)
     assert result["first"] is None
-    row = snapshots_of(session, 1).filter(collected_at=None).latest("step_number")
-    of_child = run_to_end(fork(session, row.step_number, node=1, reply=GIVE))
+    latest = snapshots_of(session, 1).filter(collected_at=None).latest("step_number")
+    of_child = run_to_end(fork(session, latest.step_number, node=1, reply=GIVE))
     assert of_child.answer == str(len(CHILD_PROMPT))
+    first = Session.objects.filter(forked_from=session).earliest("pk")
     for address in (
         reverse("runs:rollout", args=[Rollout.objects.get().uuid]),
-        reverse("runs:compare") + f"?a={session.uuid}&b={Session.objects.filter(forked_from=session).first().uuid}",
+        reverse("runs:compare") + f"?a={session.uuid}&b={first.uuid}",
         reverse("runs:lineage", args=[session.uuid]),
     ):
         assert client.get(address).status_code == 200
-    archive = client.get(reverse("runs:session_archive", args=[session.uuid]))
+    archive: Any = client.get(reverse("runs:session_archive", args=[session.uuid]))
     assert archive.status_code == 200
     assert len(b"".join(archive.streaming_content)) > 10_000
