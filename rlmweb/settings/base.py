@@ -195,6 +195,11 @@ AUTH_PASSWORD_VALIDATORS = [
 STATIC_URL = "/static/"
 STATIC_ROOT = env.folder("RLMWEB_STATIC_DIR", ROOT_DIR / "staticfiles")
 STATICFILES_DIRS = [ROOT_DIR / "static"]
+STATICFILES_FINDERS = [
+    "django.contrib.staticfiles.finders.FileSystemFinder",
+    "django.contrib.staticfiles.finders.AppDirectoriesFinder",
+    "rlmweb.staticfiles.PlotlyFinder",
+]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 2**20
 FILE_UPLOAD_MAX_MEMORY_SIZE = 2**20
 

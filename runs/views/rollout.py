@@ -18,6 +18,7 @@ from runs.replay.changes import changes_from_plain
 from runs.replay.forks.differences import differences_of
 from runs.replay.rollouts.chart import chart_of
 from runs.replay.rollouts.costs import rests_after, spent_micro_usd
+from runs.replay.rollouts.figure import figure_of
 from runs.replay.rollouts.reading import rollout_for
 from runs.replay.rollouts.results import branches_of, outcomes_of, shares_of, to_csv, to_json
 from runs.replay.rollouts.scorers import InvalidScorer
@@ -100,6 +101,15 @@ def rollout(request: HttpRequest, uuid: UUID) -> HttpResponse:
     }
     part = request.headers.get("HX-Request") == "true"
     return render(request, "runs/_rollout.html" if part else "runs/rollout.html", context)
+
+
+@never_cache
+@login_required
+@require_safe
+def rollout_figure(request: HttpRequest, uuid: UUID) -> JsonResponse:
+    """The shares per step for Plotly."""
+    outcomes = outcomes_of(found := rollout_for(request.user, uuid), branches_of(found))
+    return JsonResponse(figure_of(outcomes, largest_drop(outcomes)))
 
 
 @never_cache
