@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
-from runs.events.types import CellOutput
+from runs.events.types import CellOutput, NodeSandbox
 from runs.models import Session
 from runs.services.config import Determinism, InvalidConfig, config_from_plain, config_to_plain
 from runs.services.config_check import config_from_outside
 from runs.services.snapshots.reading import require_snapshot
 from runs.services.snapshots.scratch import open_scratch
 from tests.factories import scripted_config
+from tests.runs.services.inline import run_to_end
+from tests.runs.services.test_recovery import lose_after_first_snapshot
+from tests.runs.services.test_run_session import ANSWER, rules, start, turn
 from tests.runs.services.test_snapshots import events_of, run_cells
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -34,6 +39,18 @@ def test_a_restored_state_goes_on_where_its_clock_and_chance_were() -> None:
     session = run_cells(READ, READ, determinism=FIXED)
     with open_scratch(require_snapshot(session, 0, 1)) as box:
         assert box.evaluate(READ).output == outputs(session)[1]
+
+
+def test_a_lost_sandbox_leaves_no_trace_in_clock_and_chance() -> None:
+    undisturbed = run_cells(READ, READ, determinism=FIXED)
+    script = rules(turn(1, READ), {**turn(2, READ), "latency_ms": 1500}, turn(3, ANSWER.format("1")))
+    session = start(scripted_config(script, determinism=FIXED))
+    lost = threading.Thread(target=lose_after_first_snapshot, args=(session,))
+    lost.start()
+    run_to_end(session)
+    lost.join()
+    assert [event.state for event in events_of(session, NodeSandbox)] == ["ready", "lost", "rebuilt", "ended"]
+    assert outputs(session) == outputs(undisturbed)
 
 
 def test_another_clock_or_seed_does_not_take_over_the_place_in_the_recorded_one() -> None:

@@ -179,7 +179,7 @@ def test_a_lost_sandbox_is_restored_and_its_cells_are_not_run_again() -> None:
         {**turn(2, ANSWER.format("drawn")), "latency_ms": 1500},
     )
     session = start(scripted_config(script))
-    lost = threading.Thread(target=_lose_after_first_snapshot, args=(session,))
+    lost = threading.Thread(target=lose_after_first_snapshot, args=(session,))
     lost.start()
     run_to_end(session)
     lost.join()
@@ -192,7 +192,7 @@ def test_a_lost_sandbox_is_restored_and_its_cells_are_not_run_again() -> None:
     ]
 
 
-def _lose_after_first_snapshot(session: Session) -> None:
+def lose_after_first_snapshot(session: Session) -> None:
     wait_until("a snapshot", lambda: Event.objects.filter(session=session, type="snapshot.taken").exists(), 20)
     lose_sandbox(session)
     connection.close()
