@@ -17,6 +17,7 @@ from runs.models import Job, Session, Step
 from runs.replay.compare.texts import diff
 from runs.replay.reexecution.report import Report, report_from_plain
 from runs.replay.reexecution.running import REEXECUTE, CannotReexecute, start_reexecution
+from runs.services.config import config_from_plain
 from runs.services.jobs import stop_job
 
 MAX_ROWS = 500
@@ -78,6 +79,7 @@ def reexecution_new(request: HttpRequest, uuid: UUID, node: int, step: int) -> H
         "session": session,
         "node": node,
         "step": step,
+        "fixed": config_from_plain(session.config).determinism,
         "earlier": Job.objects.filter(session=session, kind=REEXECUTE)[:20],
     }
     return render(request, "runs/reexecution_new.html", context, status=422 if request.method == "POST" else 200)

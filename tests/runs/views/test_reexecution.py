@@ -11,6 +11,7 @@ from rlmweb.teams.models import Role
 from runs.access import Actor
 from runs.models import Job, Session
 from runs.replay.reexecution.running import start_reexecution
+from runs.services.config import Determinism
 from runs.services.jobs import run_job
 from tests.factories import make_user
 from tests.runs.services.test_snapshots import run_cells
@@ -50,6 +51,15 @@ def test_the_first_difference_is_shown_with_its_cause_and_nothing_runs_as_markup
     assert "&lt;b&gt;" in page
     assert "<b>" not in page
     assert "[1]: " in page  # what differs inside the list
+
+
+def test_the_form_says_what_a_repeatable_session_is_run_with(client: Any) -> None:
+    session = run_cells("x = 1", determinism=Determinism(seed=41))
+    client.force_login(session.created_by)
+    assert "with seed 41" in client.get(form_url(session)).content.decode()
+    plain = run_cells("x = 1")
+    client.force_login(plain.created_by)
+    assert "repeatable" not in client.get(form_url(plain)).content.decode()
 
 
 def test_odd_input_is_refused_and_a_job_can_be_stopped(client: Any) -> None:
