@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sandboxes.contract import ExecResult, Isolation, SandboxInfo, SandboxRef, SandboxState
 from sandboxes.errors import AlreadyTerminated, ExecTimeout, InvalidSpec, NotFound, StreamLost
+from sandboxes.remote.machine import BareMachine
 from tests.wire.engine import Box, Engine
 from tests.wire.process import Process
 
@@ -35,7 +36,7 @@ class DirectStream:
         await self._process.close()
 
 
-class DirectMachine:
+class DirectMachine(BareMachine):
     provider = "direct"
     workspace = "/workspace"
     python: Sequence[str] = (PYTHON,)
