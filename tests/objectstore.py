@@ -92,18 +92,26 @@ class BreakingProxy:
         self.cut_after: int | None = None
         self.cuts_left = 0
         self.cuts = 0
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for a connection
+        self._thread.join()
         self._listener.close()
 
     def _accept(self) -> None:
         with suppress(OSError):  # closed
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target))
-                threading.Thread(target=self._pass, args=(client, server, False), daemon=True).start()
-                threading.Thread(target=self._pass, args=(server, client, True), daemon=True).start()
+                threading.Thread(target=self._connect, args=(client,), daemon=True).start()
+
+    def _connect(self, client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", self._target)) as server:
+            there = threading.Thread(target=self._pass, args=(client, server, False), daemon=True)
+            there.start()
+            self._pass(server, client, True)
+            there.join()
 
     def _pass(self, source: socket.socket, target: socket.socket, back: bool) -> None:
         passed = 0

@@ -40,12 +40,15 @@ def store_url() -> str:
     return str(settings.BLOB_STORE_URL) or Path(settings.BLOB_DIR).absolute().as_uri()
 
 
-def open_store(url: str) -> BlobStore:
-    """The store at this address; one object for each address in a process. Raises `BadAddress`."""
+def open_store(url: str, *, cached: bool = True) -> BlobStore:
+    """The store at this address; one object for each address in a process. Raises `BadAddress`.
+
+    Without `cached` every read comes from the store itself.
+    """
     from django.conf import settings
 
     keys = Keys(settings.BLOB_STORE_ACCESS_KEY, settings.BLOB_STORE_SECRET_KEY)
-    return _store_at(url, Surroundings(keys, Path(settings.BLOB_CACHE_DIR), settings.BLOB_CACHE_BYTES))
+    return _store_at(url, Surroundings(keys, Path(settings.BLOB_CACHE_DIR), settings.BLOB_CACHE_BYTES if cached else 0))
 
 
 @lru_cache(maxsize=8)
@@ -58,7 +61,7 @@ def _store_at(url: str, around: Surroundings) -> BlobStore:
     if parts.scheme == "s3":
         bucket = _bucket(parts)
         # A content that one bucket has says nothing about another: each has copies of its own.
-        own = hashlib.sha256(bucket.url.encode()).hexdigest()[:16]
+        own = hashlib.sha256(bucket.url.encode()).hexdigest()[:16] if around.cache_bytes else "uncached"
         return S3Store(bucket, around.keys, DiskCache(around.cache_dir / own, around.cache_bytes))
     raise BadAddress(f"There are stores file:///... and s3://..., not {parts.scheme[:20] or 'one without a scheme'!r}.")
 

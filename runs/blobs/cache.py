@@ -37,7 +37,7 @@ class DiskCache:
         self._added_bytes = max_bytes  # nobody has looked yet
 
     def takes(self, size_bytes: int) -> bool:
-        return size_bytes <= self.max_bytes * LARGEST_SHARE
+        return 0 < size_bytes <= self.max_bytes * LARGEST_SHARE
 
     def open(self, sha256: str) -> IO[bytes] | None:
         """The packed content, which counts as used now; None when it is not here."""

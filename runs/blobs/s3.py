@@ -40,6 +40,7 @@ READ_TIMEOUT_S = 30
 ATTEMPTS = 4
 PART_BYTES = 16 * 1024 * 1024
 CONNECTIONS = 32
+PAGE = 1_000
 MOST_KNOWN = 20_000
 """Contents of which a process remembers that they are young."""
 DAMAGED = -1
