@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import copy
 import datetime
 import decimal
 import fractions
@@ -11,6 +12,7 @@ import re
 import types
 import uuid
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), range, slice, type(Ellipsis), type(NotImplemented))
@@ -27,7 +29,9 @@ _UNCHANGING = (
         types.GenericAlias,
     ),
 )
-_OF_CLASSES = frozenset(("__dict__", "__weakref__", "__module__", "__qualname__", "_abc_impl", "__firstlineno__"))
+_OF_CLASSES = frozenset(
+    ("__dict__", "__weakref__", "__module__", "__qualname__", "_abc_impl", "__firstlineno__", "__slotnames__")
+)
 
 
 class Difference(AssertionError):
@@ -156,6 +160,8 @@ def _opaque(path: str, a: Any, b: Any) -> list[tuple[str, Any, Any]]:
         return []
     if isinstance(x, str) or isinstance(y, str):
         return [(f"{path} name", x, y)]
+    if len(x) != len(y) and isinstance(a, Iterator):
+        return [(f"{path} rest", list(copy.copy(a)), list(copy.copy(b)))]  # exhausted ones do not tell of their list
     below = [(f"{path} {at}", p, q) for at, (p, q) in enumerate(zip(x[1:3], y[1:3], strict=True))]
     parts = [each and list(each) for each in (*x[3:5], *y[3:5])]
     half = len(parts) // 2
