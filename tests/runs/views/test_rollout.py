@@ -59,6 +59,18 @@ def test_branches_are_started_shown_and_exported(client: Any, source: Session) -
     assert client.get(reverse("runs:rollout_export", args=[rollout.uuid, "xml"])).status_code == 404
 
 
+def test_the_figure_is_for_those_who_see_the_session(client: Any, source: Session) -> None:
+    rollout = begin(source, [1], 1, Exact("done"))
+    keep_until_over(rollout)
+    address = reverse("runs:rollout_figure", args=[rollout.uuid])
+    client.force_login(source.created_by)
+    assert client.get(address).json()["data"][0]["y"] == [1.0]
+    client.force_login(make_user(source.team, role=Role.VIEWER))
+    assert client.get(address).status_code == 200
+    client.force_login(make_user())
+    assert client.get(address).status_code == 404
+
+
 def test_the_form_says_what_the_session_spent_after_each_step(client: Any, source: Session) -> None:
     LmCall.objects.filter(session=source).update(cost_micro_usd=2_000_000)
     client.force_login(source.created_by)

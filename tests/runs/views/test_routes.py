@@ -22,7 +22,7 @@ FOR_EVERYBODY = (
     "docs_api",
 )
 FOR_STARTERS = ("session_new", "session_import", "keys")
-OF_A_SESSION = ("session",)
+OF_A_SESSION = ("session", "session_spending", "session_spending_figure")
 ELSEWHERE = {
     "first": "test_sessions.py",
     "session_events": "tests/streaming",
@@ -42,6 +42,7 @@ ELSEWHERE = {
     "reexecution": "test_reexecution.py",
     "reexecution_stop": "test_reexecution.py",
     "fork_new": "test_fork.py",
+    "fork_changes": "test_fork.py",
     "lineage": "test_fork.py",
     "session_archive": "test_archive.py",
     "import": "test_archive.py",
@@ -49,6 +50,7 @@ ELSEWHERE = {
     "import_stop": "test_archive.py",
     "rollout_new": "test_rollout.py",
     "rollout": "test_rollout.py",
+    "rollout_figure": "test_rollout.py",
     "rollout_stop": "test_rollout.py",
     "rollout_export": "test_rollout.py",
     "session_rollouts": "test_rollout.py",
