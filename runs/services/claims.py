@@ -65,13 +65,16 @@ def claim_step(uuid: UUID) -> Claim | None:
         return _take(step, again)
 
 
-def postpone_step(claim: Claim, delay_s: float) -> None:
-    """Give the step back, to be tried again after `delay_s`: what it needs is away for the moment."""
+def postpone_step(claim: Claim, delay_s: float, *, crashed: bool = True) -> None:
+    """Give the step back, to be tried again after `delay_s`: what it needs is away for the moment.
+
+    `crashed`: it counts among the attempts after which the step is given up.
+    """
     Step.objects.filter(pk=claim.step_pk, lease_token=claim.token, status=Step.Status.RUNNING).update(
         status=Step.Status.READY,
         lease_token=None,
         lease_expires_at=Now() + timedelta(seconds=delay_s),
-        crashes=F("crashes") + 1,
+        crashes=F("crashes") + int(crashed),
     )
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.db import InterfaceError, OperationalError
 
+from runs.blobs import BlobStoreUnavailable
 from runs.engine.io import EndNode
 from runs.events.types import ErrorInfo, StepFinished
 from runs.models import Session, Step
@@ -22,6 +23,7 @@ from sandboxes.errors import SandboxError
 logger = logging.getLogger(__name__)
 
 RETRY_DELAY_S = 1.0
+STORE_RETRY_DELAY_S = 5.0
 
 
 def execute_step(uuid: UUID) -> None:
@@ -46,6 +48,10 @@ def _work(claim: Claim) -> None:
         logger.info("step left to others", extra=_where(step))
     except SandboxError as error:
         _sandbox_failed(claim, step, error)
+    except BlobStoreUnavailable:
+        # Like the record, it comes back, and the step is not to blame. The session's wall time bounds the waiting.
+        logger.exception("the blob store failed during a step", extra=_where(step))
+        postpone_step(claim, STORE_RETRY_DELAY_S, crashed=False)
     except (OperationalError, InterfaceError):
         # The record is away: nothing can be said about the step. Its lease runs out and another worker takes it up.
         logger.exception("database failed during a step", extra=_where(step))

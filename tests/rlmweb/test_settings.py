@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
@@ -150,3 +151,22 @@ def test_production_does_not_start_half_configured(broken: dict[str, str], compl
     assert done.returncode != 0
     assert complaint in done.stderr
     assert "served" not in done.stdout
+
+
+@pytest.mark.parametrize("url", ["blobs", "s3://", "s3://key:hush@bucket", "s3://bucket?zone=1"])
+def test_an_address_of_no_blob_store_is_told(settings: Any, url: str) -> None:
+    settings.BLOB_STORE_URL = url
+    found = checks.blob_store_has_an_address(None)
+    assert [message.id for message in found] == ["rlmweb.E003"]
+    assert "hush" not in str(found)
+    assert checks.blob_store_can_be_used(None) == []
+
+
+def test_a_blob_store_that_cannot_be_used_is_told(settings: Any, tmp_path: Path) -> None:
+    settings.BLOB_STORE_URL = (tmp_path / "blobs").as_uri()
+    assert checks.blob_store_can_be_used(None) == []
+    (tmp_path / "file").touch()
+    settings.BLOB_STORE_URL = (tmp_path / "file" / "blobs").as_uri()
+    found = checks.blob_store_can_be_used(None)
+    assert [message.id for message in found] == ["rlmweb.E004"]
+    assert "disk space" in str(found[0].hint)
