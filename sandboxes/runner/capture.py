@@ -137,6 +137,7 @@ class Capture:
         candidates = sorted(self._candidates(names, touched, base))
         for name in candidates:
             if type(self._values[name]) not in IMMUTABLE_TYPES:
+                self._progress(name)
                 self._sharing.look_at(name)
         for name in candidates:
             value = self._values[name]

@@ -9,7 +9,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-MOST_OBJECTS = 5_000_000
+MOST_OBJECTS = 1_000_000
+"""Of a variable with more containers than this, and of what does not fit in memory, nothing is known."""
 _LEAVES = frozenset((str, bytes, int, float, complex, bool, type(None), range, type(sys), bytearray))
 
 
@@ -26,7 +27,10 @@ class Sharing:
 
     def look_at(self, name: str) -> None:
         if name not in self._known:
-            self._known[name] = self._of(self._values[name])
+            try:
+                self._known[name] = self._of(self._values[name])
+            except MemoryError:
+                self._known[name] = None
 
     def of(self, name: str) -> str | None:
         """A hash; None when not everything can be seen."""
