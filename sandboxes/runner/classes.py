@@ -61,7 +61,9 @@ def make_class(meta: Any, name: str, bases: Any, namespace: dict[str, Any], *_: 
     """A class without its attributes, which follow. Runs no `__new__` of a metaclass written in Python, and no
     `__init_subclass__` of the session's: they have run when the class was defined."""
     import abc
+    import types
 
+    bases = types.resolve_bases(bases)  # snapshots of earlier releases name those that the source named
     made_by = next(each for each in meta.__mro__ if each is abc.ABCMeta or not each.__flags__ & HEAP_TYPE)
     hooks = [
         (each, each.__dict__["__init_subclass__"])
