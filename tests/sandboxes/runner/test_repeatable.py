@@ -43,6 +43,20 @@ def test_what_the_runner_imports_when_idle_is_never_on_the_clock(tmp_path: Path)
         assert host.run(code)["stdout"] == "1700000000000001000\n"
 
 
+def test_tables_draw_alike_and_are_never_on_the_clock(tmp_path: Path) -> None:
+    code = "import numpy, pandas, time; print(time.time_ns(), numpy.random.rand(), numpy.random.default_rng().random())"
+    printed = []
+    for name in "ab":
+        folder = tmp_path / name
+        folder.mkdir()
+        with runner(folder, "--site", "1") as host:
+            host.send({"type": "setup", "id": "s", "clock": 1_700_000_000.0, "seed": 7})
+            host.wait_type("setup_done")
+            printed.append(host.run(code)["stdout"])
+    assert printed[0].startswith("1700000000000001000 0.")
+    assert printed[0] == printed[1]
+
+
 def test_another_clock_and_another_seed_give_something_else(tmp_path: Path) -> None:
     first = outputs(tmp_path / "a", clock=1_700_000_000.0, seed=7)
     second = outputs(tmp_path / "b", clock=1_800_000_000.0, seed=8)
