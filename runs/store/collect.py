@@ -90,20 +90,13 @@ class _Collection:
 
     def _sweep(self, batch: Sequence[Kept], before: datetime) -> None:
         used = used_among((each.sha256 for each in batch), given_up=self._given_up, without=self._without)
-        deleted = []
+        old = {each.sha256 for each in batch if each.sha256 not in used and each.modified_at <= before}
+        freed = old if self._dry_run else self._store.delete_many(old, unless_newer_than=before)
         for each in batch:
-            if each.sha256 in used:
-                self.report.used.add(each.stored_bytes)
-            elif each.modified_at > before or not self._delete(each, before):
-                self.report.young.add(each.stored_bytes)
-            else:
-                self.report.freed.add(each.stored_bytes)
-                deleted.append(each.sha256)
+            amount = self.report.used if each.sha256 in used else self.report.young
+            (self.report.freed if each.sha256 in freed else amount).add(each.stored_bytes)
         if not self._dry_run:
-            _forget(deleted)
-
-    def _delete(self, content: Kept, before: datetime) -> bool:
-        return self._dry_run or self._store.delete(content.sha256, unless_newer_than=before)
+            _forget(freed)
 
 
 def _forget(names: Collection[str]) -> None:

@@ -10,12 +10,14 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from runs.blobs import BlobMissing, blob_store
 from runs.models import Blob, BlobUse, Node, Session
+from runs.replay.forks import starting
 from runs.services.boxsetup import host_file
+from runs.services.giving_up import copying_from
 from runs.services.snapshots.reading import SnapshotExpired, latest_snapshot, manifest_of, snapshot_of, snapshots_of
 from runs.services.snapshots.scratch import open_scratch
 from runs.services.transaction import session_transaction
@@ -256,3 +258,56 @@ def test_unfinished_uploads_go_when_their_ticket_is_too_old() -> None:
     report = everything_collected()
     assert (young.exists(), old.exists()) == (True, False)
     assert (report.uploads.count, report.uploads.size_bytes) == (1, 3)
+
+
+def test_a_fork_and_the_policy_wait_for_each_other() -> None:
+    """The race: a fork has copied its source's snapshots and not yet the contents that they need, and the policy wants
+    both. Whoever comes second waits; here it is the policy."""
+    source = run_cells("x = ['a'] * 3000", "x = ['b'] * 3000", "x = ['c'] * 3000")
+    reports: list[Report] = []
+
+    def collect_beside() -> None:
+        reports.append(everything_collected())
+        connection.close()
+
+    beside = Thread(target=collect_beside)
+    with transaction.atomic():
+        copying_from(source.pk)
+        beside.start()
+        wait_for_a_waiting_lock()
+        fork = fork_of(source, 2)
+    beside.join(30)
+    assert reports[0].snapshots == 3
+    base_uuid = Node.objects.get(session=fork, number=0).base_snapshot
+    assert base_uuid is not None
+    base = Snapshot.objects.get(uuid=base_uuid)
+    with open_scratch(base) as box:
+        assert box.evaluate("x[0], len(x)").value == "('b', 3000)"
+
+
+def test_a_fork_of_what_the_policy_just_gave_up_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other order: checked, then given up, then forked. Nothing is written."""
+    source = run_cells("x = 1", "x = 2")
+    def collect_first(session_pk: int) -> None:
+        Snapshot.objects.filter(step_number=1).update(collected_at=timezone.now())
+        copying_from(session_pk)
+
+    monkeypatch.setattr(starting, "copying_from", collect_first)
+    with pytest.raises(SnapshotExpired):
+        fork_of(source, 1)
+    assert Session.objects.count() == 1
+
+
+def wait_for_a_waiting_lock(timeout_s: float = 20) -> None:
+    """Until somebody waits for an advisory lock of this database."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+            row = cursor.fetchone()
+        if row is not None and row[0]:
+            return
+    raise AssertionError("nobody waits")
