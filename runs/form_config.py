@@ -16,6 +16,7 @@ from django.http import QueryDict
 
 from runs.engine.limits import Limits
 from runs.form_limits import FIELDS, PREFIX, form_fields, initial_values, limits_from
+from runs.form_words import ROLES
 from runs.models import LmCredential
 from runs.services import choices
 from runs.services.config import (
@@ -34,7 +35,6 @@ from sandboxes.status import local_status
 
 KEEP = "recorded"
 SAME = "same"
-ROLES = {"root": "Root model", "sub": "Sub-call model"}
 SAMPLING = ("temperature", "top_p", "max_output_tokens", "seed")
 PROVIDER_NAMES = {"local": "This machine"}
 YES_NO = (("yes", "yes"), ("no", "no"))
@@ -249,12 +249,11 @@ def _model_fields(role: str, recorded: SessionConfig, credentials: list[LmCreden
     offered: list[Any] = [(SAME, "the same as the root model")] if role == "sub" else []
     if model is not None:
         offered.append((KEEP, f"{model.model[:LONG_CHARS]}, as recorded"))
-    groups: dict[str, list[tuple[str, str]]] = {}
-    for option in choices.options(credentials):
-        groups.setdefault(option.group, []).append((option.value, option.label))
     api_default = {"placeholder": "the API's own"}
     return {
-        role: forms.ChoiceField(label=ROLES[role], required=False, choices=[*offered, *groups.items()]),
+        role: forms.ChoiceField(
+            label=ROLES[role], required=False, choices=[*offered, *grouped(choices.options(credentials))]
+        ),
         f"{role}_model": forms.CharField(label="Model name", required=False, max_length=200),
         f"{role}_temperature": forms.FloatField(
             label="Temperature",
@@ -283,6 +282,14 @@ def _model_fields(role: str, recorded: SessionConfig, credentials: list[LmCreden
     }
 
 
+def grouped(options: list[choices.Option]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Choices of a form under the names of their groups."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for option in options:
+        groups.setdefault(option.group, []).append((option.value, option.label))
+    return list(groups.items())
+
+
 def _is_named(model: ModelConfig) -> bool:
     return model.api not in ("embedded", "scripted")
 
@@ -298,26 +305,3 @@ def _flat(offered: Any) -> list[tuple[str, str]]:
 def _plain(text: str) -> str:
     """Browsers send the lines of a text area with CRLF, and leave out its first empty one."""
     return text.replace("\r\n", "\n").strip("\n")
-
-
-_WORDS = {
-    "root": ROLES["root"],
-    "sub": ROLES["sub"],
-    "provider": "Provider",
-    "tier": "Isolation",
-    "snapshots": "Snapshots",
-    "compaction": "Summarise long conversations",
-    "determinism.clock": "Clock starts at",
-    "determinism.seed": "Seed of randomness",
-    "system_prompt": "System prompt",
-    **{f"limits.{spec.name}": f"Limit: {spec.label}" + (f" ({spec.unit})" * bool(spec.unit)) for spec in FIELDS},
-}
-
-
-def words_of(what: str) -> str:
-    """What the form calls a difference (`Difference.what`): `root.sampling.top_p` is the root model's top p."""
-    if what in _WORDS:
-        return _WORDS[what]
-    role, _, rest = what.partition(".")
-    name = rest.removeprefix("sampling.").replace("_", " ")
-    return f"{_WORDS[role]}: {name}" if role in ROLES and name else what[:1].upper() + what[1:]

@@ -13,6 +13,7 @@ from rlmweb.teams.models import Team
 from runs.access import User, context_for, credentials_of, teams_to_start_in
 from runs.engine.limits import Limits
 from runs.examples import all_examples
+from runs.form_config import SAME, SNAPSHOTS, grouped
 from runs.form_limits import PREFIX, form_fields, initial_values, limits_from
 from runs.lm.addresses import check_base_url
 from runs.lm.errors import LmRefusedAddress
@@ -22,7 +23,6 @@ from runs.services.config import Determinism, InvalidConfig, ModelConfig, Sessio
 from runs.text import scrub
 from sandboxes.status import local_status
 
-SAME = "same"
 MAX_QUESTION_CHARS = 200_000
 MAX_SEED = 2**31 - 1
 SOURCES = (
@@ -71,7 +71,7 @@ class StartForm(forms.Form):
     compaction = forms.BooleanField(required=False, label="Summarise long conversations")
     snapshots = forms.ChoiceField(
         required=False,
-        choices=(("every", "after every step"), ("last", "at the end of each node"), ("off", "none")),
+        choices=SNAPSHOTS,
         help_text="A step with a snapshot can be looked into, executed again and forked from.",
     )
     freeze_clock = forms.BooleanField(required=False, label="Freeze the clock")
@@ -100,7 +100,7 @@ class StartForm(forms.Form):
         self.credentials = list(credentials_of(user))
         self.fields.update(form_fields())
         self._offer("team", teams_to_start_in(user))
-        models = _grouped(choices.options(self.credentials))
+        models = grouped(choices.options(self.credentials))
         self._offer("root", models)
         self._offer("sub", [(SAME, "the same as the root model"), *models])
         self._offer("tier", [("", "the strongest that works here"), *((name, name) for name in local_status().passed)])
@@ -282,10 +282,3 @@ def _offered(source: str) -> bool:
     """Is this way to give a context switched on?"""
     switches = {"path": settings.CONTEXT_PATHS, "url": settings.CONTEXT_HOSTS}
     return bool(switches.get(source, True))
-
-
-def _grouped(options: list[choices.Option]) -> list[tuple[str, list[tuple[str, str]]]]:
-    groups: dict[str, list[tuple[str, str]]] = {}
-    for option in options:
-        groups.setdefault(option.group, []).append((option.value, option.label))
-    return list(groups.items())

@@ -29,7 +29,8 @@ class NewFork(Schema):
     """The fork goes on from the end of `step` (0: before the first) of `node`.
 
     `changes`: any of `reply`, `question`, `system_prompt`, `messages` (`{"3": "..."}` by position), `variables`
-    (`[{"name": "x", "expression": "[1, 2]"}]`), `config` (a whole one, as sessions are started with).
+    (`[{"name": "x", "expression": "[1, 2]"}]`; with `"kind": "json"` or `"text"` the expression is JSON or the text itself,
+    with `"delete"` the variable goes), `config` (a whole one, as sessions are started with).
     """
 
     node: Number = 0

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from runs.access import actor_of, credentials_of, session_for, sessions_of
 from runs.fork_form import ForkForm
-from runs.form_config import words_of
+from runs.form_words import words_of
 from runs.models import Node, Session, Step
 from runs.replay.changes import Changes
 from runs.replay.forks import CannotFork, fork_session

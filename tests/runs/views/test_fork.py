@@ -13,6 +13,7 @@ from rlmweb.teams.models import Role
 from runs.models import NodeMessage, Session
 from runs.replay.origin import origin_of
 from runs.services.config import config_from_plain
+from runs.services.snapshots.reading import SnapshotExpired
 from sandboxes.models import Snapshot
 from tests.factories import make_user
 from tests.runs.replay.forks.test_starting import fork
@@ -188,7 +189,7 @@ def test_a_snapshot_that_is_gone_is_named_with_the_way_out(client: Any, source: 
     assert "retention policy" in client.get(url(source)).content.decode()
     response = client.post(url(source), form)
     assert response.status_code == 422
-    assert "Choose a later step" in response.content.decode()
+    assert SnapshotExpired.way_out in response.content.decode()
 
 
 def test_the_lineage_shows_the_family_that_one_may_see(client: Any, source: Session) -> None:
