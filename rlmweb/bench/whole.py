@@ -63,10 +63,11 @@ class SnapshotBooks:
         return self._store.get(sha256)
 
     def _unaccounted(self, session: str) -> list[str]:
-        """Finished steps of which the log says neither that they have a snapshot nor why they have none."""
+        """Steps that began and of which the log says neither that they have a snapshot nor why they have none."""
         rows = self._outside.rows(
             "SELECT n.number, s.number FROM runs_step s JOIN runs_node n ON n.id = s.node_id"
-            " JOIN runs_session r ON r.id = s.session_id WHERE r.uuid::text = %s AND s.status = 'finished'"
+            " JOIN runs_session r ON r.id = s.session_id WHERE r.uuid::text = %s"
+            " AND s.started_at IS NOT NULL AND NOT s.inherited"
             " AND NOT EXISTS (SELECT 1 FROM runs_event e WHERE e.session_id = s.session_id AND e.node = n.number"
             " AND e.type IN ('snapshot.taken', 'snapshot.failed') AND (e.data::json ->> 'step')::int = s.number)",
             session,
