@@ -15,6 +15,7 @@ import sys
 
 from sandboxes.runner.byvalue import NotHeld, cloud, facts_of
 from sandboxes.runner.contentdigest import content_digest
+from sandboxes.runner.namespace import class_name
 from sandboxes.runner.pickles import PICKLE_BLOCK_BYTES, Leaves, Pickled, make_pickling, said, value_table
 from sandboxes.runner.sharing import Sharing
 from sandboxes.runner.tracking import IMMUTABLE_TYPES, names_in
@@ -276,7 +277,7 @@ class Capture:
 
     def _drop(self, name: str, reason: str) -> None:
         kind = type(self._values[name])
-        self._dropped[name] = [clip(clean(str(kind.__name__)), 100), clip(clean(reason), REASON_CHARS)]
+        self._dropped[name] = [clip(clean(class_name(kind)), 100), clip(clean(reason), REASON_CHARS)]
 
     # What is stored ---------------------------------------------------------------------------------------------
 

@@ -20,6 +20,10 @@ _NUMBERS = (int, float, complex, bool)
 _CONTAINERS = (list, tuple, dict, set, frozenset)
 
 
+class_name = type.__dict__["__name__"].__get__
+"""The name of a class, without asking its metaclass, whose code could do anything."""
+
+
 class Answer(dict):  # type: ignore[type-arg]
     """`answer`: `{"content": ..., "ready": False}`. Setting `ready` ends the run with the content."""
 
@@ -201,7 +205,7 @@ def _describe(name: str, value: Any) -> dict[str, str]:
     kind = type(value)
     return {
         "name": clip(clean(name), 100),
-        "type": clip(clean(str(kind.__name__)), 100),
+        "type": clip(clean(class_name(kind)), 100),
         "size": _size(value, kind),
         "preview": clean(_preview(value, kind)),
     }
@@ -244,4 +248,4 @@ def _preview(value: Any, kind: type, depth: int = 0) -> str:
             shown = _preview(value[key], type(value[key]), depth + 1) if type(key) in (str, int) else "..."
             parts.append(f"{_preview(key, type(key), depth + 1)}: {shown}")
         return ("{" + ", ".join(parts) + "}")[:PREVIEW_CHARS]
-    return f"<{kind.__name__}>"[:PREVIEW_CHARS]
+    return f"<{class_name(kind)}>"[:PREVIEW_CHARS]

@@ -9,7 +9,7 @@ import sys
 from sandboxes.runner.byvalue import NotHeld, cloud, install_loaders
 from sandboxes.runner.lazy import Lazy
 from sandboxes.runner.memory import MIB, MemoryLimit
-from sandboxes.runner.namespace import Names
+from sandboxes.runner.namespace import Names, class_name
 from sandboxes.runner.parked import DESCRIPTORS_OF_CODE, Taker
 from sandboxes.runner.protect import die_with_parent, show_process
 from sandboxes.runner.queries import Control, Queries
@@ -196,7 +196,7 @@ class Repl:
         except BaseException as error:
             # Only code of the cell gets here: a `__str__` that raised, or an interrupt while it ran.
             self.interruptible = False
-            report["error"] = {"type": type(error).__name__, "message": "raised while the result was taken"}
+            report["error"] = {"type": class_name(type(error)), "message": "raised while the result was taken"}
         self.memory.end_cell(ran_out=ran_out)
         self.queries.end_cell()
         report["interrupted"] = self.interrupted
@@ -272,7 +272,7 @@ class Repl:
         except Exception:
             message = "<the exception's message could not be made>"
         return {
-            "type": clean(type(error).__name__),
+            "type": clean(class_name(type(error))),
             "message": clip(clean(message), MAX_MESSAGE_CHARS),
             "traceback": clip(clean(_traceback(error)), SENT_TRACEBACK_CHARS),
         }

@@ -1,5 +1,5 @@
 """Which objects a variable holds, by their addresses: two variables may share other objects than before and be equal to
-what they were. The addresses are those of one process and its forks. No code of the session runs here."""
+what they were. The addresses are those of one process and its forks."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Sharing:
         if name not in self._known:
             try:
                 self._known[name] = self._of(self._values[name])
-            except MemoryError:
-                self._known[name] = None
+            except Exception:
+                self._known[name] = None  # too large, or an array of a class with code of its own
 
     def of(self, name: str) -> str | None:
         """A hash; None when not everything can be seen."""

@@ -213,7 +213,8 @@ class Writing:
             self._end(snapshot, None, COPY_ENDED)
         elif len(snapshot.exclude) > MAX_CULPRITS or self._blank_tries > BLANK_TRIES:
             count = len(snapshot.exclude)
-            self._end(snapshot, None, f"{count} variables could not be saved, the last one {name!r}: {reason}")
+            several = f"{count} variables could not be saved, the last one {name!r}: {reason}"
+            self._end(snapshot, None, several if count else reason)
         else:
             self.start(snapshot, snapshot.line)
 
