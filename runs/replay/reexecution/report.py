@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from runs.text import scrub
+
 SHOWN_CHARS = 2_000
 MAX_FINDINGS = 20
 """Of one step."""
@@ -95,7 +97,7 @@ def without_texts(step: StepReport) -> StepReport:
 
 
 def report_to_plain(report: Report) -> dict[str, Any]:
-    plain = msgspec.to_builtins(report)
+    plain = _scrubbed(msgspec.to_builtins(report))
     assert isinstance(plain, dict)
     first = report.first
     return {
@@ -108,16 +110,19 @@ def report_to_plain(report: Report) -> dict[str, Any]:
     }
 
 
+def _scrubbed(plain: Any) -> Any:
+    """Values of sandboxes hold what the database does not: NUL, halves of surrogate pairs."""
+    if isinstance(plain, dict):
+        return {name: _scrubbed(value) for name, value in plain.items()}
+    if isinstance(plain, list):
+        return [_scrubbed(value) for value in plain]
+    return scrub(plain) if isinstance(plain, str) else plain
+
+
 def _first(step: StepReport) -> dict[str, Any]:
     finding = step.findings[0]
-    return {
-        "node": step.node,
-        "step": step.step,
-        "cell": finding.cell,
-        "what": finding.what,
-        "name": finding.name,
-        "cause": step.cause,
-    }
+    first = {"node": step.node, "step": step.step, "cell": finding.cell}
+    return {**first, "what": finding.what, "name": scrub(finding.name), "cause": scrub(step.cause)}
 
 
 def report_from_plain(plain: dict[str, Any]) -> Report:

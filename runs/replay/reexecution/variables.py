@@ -39,6 +39,9 @@ MAX_LOOKED_AT = 12
 """Variables of one step whose values are looked at."""
 MAX_CHANGES = 40
 CHANGES_CHARS = 8_000
+MAX_LINES = 100
+LINE_CHARS = 1_000
+"""Bounds for what comes out of a sandbox that code may have taken over."""
 _CUT = re.compile("…|<repr failed|<holds itself, or is nested too deeply>")
 
 
@@ -160,11 +163,13 @@ def _changes(box: Evaluates, was: str, now: str) -> list[str]:
     """What differs between two trees, a line for each element. Compared in the sandbox, like all that comes from one."""
     code = program(_rlmweb_difference, was, now, "", MAX_CHANGES, CHANGES_CHARS)
     try:
-        difference = msgspec.json.decode(answer_of(box, code, TREE_BYTES), type=Difference)
-    except (InspectError, SandboxError, msgspec.DecodeError, RecursionError) as error:
+        # The standard library reads halves of surrogate pairs, which texts of a REPL may hold.
+        difference = msgspec.convert(json.loads(answer_of(box, code, TREE_BYTES)), Difference)
+    except (InspectError, SandboxError, ValueError, RecursionError) as error:
         logger.info("values are not compared: %s", error)
         return []
-    return [line for entry in difference.entries[:MAX_CHANGES] for line in _lines(entry)]
+    lines = [line for entry in difference.entries[:MAX_CHANGES] for line in _lines(entry)]
+    return [line[:LINE_CHARS] for line in lines[:MAX_LINES]]
 
 
 def _lines(entry: Entry) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
@@ -201,6 +202,18 @@ def test_a_changed_value_is_shown_by_its_elements() -> None:
     [change] = finding["changes"]
     assert "drawn" in change
     assert "→" in change
+
+
+def test_what_the_database_cannot_hold_is_replaced_and_long_texts_are_cut() -> None:
+    code = "import random\nrows = [f'\\x00 \\ud800 {n} {random.random()} ' + 'long ' * 900 for n in range(500)]"
+    result = reexecute(run_cells(f"{code}\ntext = '\\n'.join(rows)\nkeyed = {{'\\x00': text, 'n': random.random()}}"))
+    findings = {each["name"]: each for each in result["steps"][0]["findings"]}
+    assert set(findings) == {"rows", "text", "keyed"}
+    assert "\x00" not in json.dumps(result, ensure_ascii=False)
+    for finding in findings.values():
+        assert len(finding["recorded"]) < 3_000
+        assert finding["changes"]
+        assert sum(map(len, finding["changes"])) < 100_000
 
 
 def test_a_cell_that_ran_into_its_time_limit_is_followed_from_its_snapshot() -> None:
