@@ -25,8 +25,6 @@ import zstandard
 CHUNK_BYTES = 1024 * 1024
 REFRESH_AFTER_S = 3600
 """A content that is put again looks as if it had been written now, if it is older than this: nobody collects it as old."""
-LONGEST_HEADER_BYTES = 18
-"""Of a zstd frame: https://datatracker.ietf.org/doc/html/rfc8878#section-3.1.1"""
 _SHA256_DIGITS = frozenset("0123456789abcdef")
 
 
@@ -97,6 +95,10 @@ class BlobStore(ABC):
         return {each for each in names if self.delete(each, unless_newer_than=unless_newer_than)}
 
     @abstractmethod
+    def settle(self) -> None:
+        """What was put until now, in this process, survives a power cut. Called before the record names it."""
+
+    @abstractmethod
     def check(self) -> None:
         """Can it be read and written now? Raises `BlobStoreUnavailable`, which says what to do."""
 
@@ -106,7 +108,7 @@ class BlobStore(ABC):
 
     @abstractmethod
     def _damaged(self, sha256: str) -> None:
-        """Somebody read this content and found it damaged: whoever puts it again must write it anew."""
+        """Somebody read this content and found it damaged. A store whose `put` would not see that notes it."""
 
     def open(self, sha256: str) -> IO[bytes]:
         """A stream of the content, checked against its hash where it ends. Raises `BlobMissing`; reading from it raises
@@ -237,12 +239,3 @@ def pack_into(file: IO[bytes], chunks: Iterable[bytes]) -> tuple[str, int]:
             size_bytes += len(chunk)
             writer.write(chunk)
     return digest.hexdigest(), size_bytes
-
-
-def looks_sound(header: bytes, size_bytes: int) -> bool:
-    """May these first bytes of a frame be those of a content of this size? A cheap look, not a check."""
-    try:
-        found = zstandard.get_frame_parameters(header)
-    except zstandard.ZstdError:
-        return False
-    return found.content_size in {size_bytes, zstandard.CONTENTSIZE_UNKNOWN}

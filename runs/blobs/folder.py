@@ -1,7 +1,8 @@
 """The folder back end: `<root>/ab/abcdef....zst`.
 
-Contents are immutable, so a write needs no lock: it goes to a temporary file, is forced to the disk and renamed into
-place. Under a hash there is the whole content or nothing, also after a power cut.
+Contents are immutable, so a write needs no lock: it goes to a temporary file and is renamed into place. `settle` forces
+what was written to the disk. After a power cut there may be a broken file that the record does not name; putting its
+content again finds that and repairs it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, cast
 
+import zstandard
+
 from runs.blobs.base import (
-    LONGEST_HEADER_BYTES,
+    CHUNK_BYTES,
     REFRESH_AFTER_S,
     BlobMissing,
     BlobStore,
@@ -25,33 +28,34 @@ from runs.blobs.base import (
     Kept,
     Source,
     Stored,
-    looks_sound,
     pack,
     pack_into,
     require_name,
 )
+from runs.blobs.settling import Unsettled
 
 LEFT_OVER_AFTER_S = 24 * 3600
 """Temporary files older than this belong to a process that died."""
-DAMAGED_AT_S = 0
-"""The modification time of a content that was found damaged: whoever puts it again writes it anew."""
+SETTLED_AFTER_S = 120
+"""The system writes by itself what nobody forced, in less than this."""
 
 
 class FolderStore(BlobStore):
     def __init__(self, root: Path) -> None:
         self.root = root
         self.url = root.absolute().as_uri()
+        self._unsettled = Unsettled()
 
     def put(self, data: bytes) -> Stored:
         sha256 = hashlib.sha256(data).hexdigest()
         path = self.path_of(sha256)
         with self._told():
-            stored_bytes = _refreshed(path, len(data))
+            stored_bytes = self._refreshed(path, data)
             if stored_bytes is None:
                 packed = pack(data)
                 with self._written() as file:
                     file.write(packed)
-                    _place(file, path)
+                    self._place(file, path)
                 stored_bytes = len(packed)
         return Stored(sha256, len(data), stored_bytes)
 
@@ -60,7 +64,9 @@ class FolderStore(BlobStore):
         with self._told(source), self._written() as file:
             sha256, size_bytes = pack_into(file, source)
             stored_bytes = file.tell()
-            _place(file, self.path_of(sha256))
+            file.flush()
+            os.fsync(file.fileno())  # a large one: whoever settles next should not wait for it
+            self._place(file, self.path_of(sha256))
         return Stored(sha256, size_bytes, stored_bytes)
 
     def has(self, sha256: str) -> bool:
@@ -96,6 +102,10 @@ class FolderStore(BlobStore):
             aside.unlink()
         return True
 
+    def settle(self) -> None:
+        with self._told():
+            self._unsettled.settle()
+
     def check(self) -> None:
         with self._told(), self._written() as file:
             file.write(b"can this folder be written?")
@@ -108,8 +118,7 @@ class FolderStore(BlobStore):
                 raise BlobMissing(f"no content {sha256} in the blob store") from None
 
     def _damaged(self, sha256: str) -> None:
-        with suppress(OSError):  # gone meanwhile, or not ours to write: reading it again says the same
-            os.utime(self.path_of(sha256), (DAMAGED_AT_S, DAMAGED_AT_S))
+        """Nothing to note: `put` compares."""
 
     def path_of(self, sha256: str) -> Path:
         return self.root / sha256[:2] / f"{require_name(sha256)}.zst"
@@ -124,6 +133,30 @@ class FolderStore(BlobStore):
                 yield cast("IO[bytes]", file)
             finally:
                 Path(file.name).unlink(missing_ok=True)
+
+    def _place(self, file: IO[bytes], path: Path) -> None:
+        """Name what was written. It is whole for every process now, and on the disk when it is settled."""
+        file.flush()
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._unsettled.add(path.parent)
+        os.replace(file.name, path)
+        self._unsettled.add(path)
+
+    def _refreshed(self, path: Path, data: bytes) -> int | None:
+        """The size of the file, which is young now; None when there is none, or one that does not hold `data`."""
+        try:
+            if not _holds(path, data):
+                return None
+            found = path.stat()
+            age_s = time.time() - found.st_mtime
+            if age_s > REFRESH_AFTER_S:
+                os.utime(path)
+        except FileNotFoundError:
+            return None
+        if age_s < SETTLED_AFTER_S:
+            self._unsettled.add(path)  # another process wrote it, and may not have settled it yet
+        return found.st_size
 
     def _remove_left_overs(self) -> None:
         before_s = time.time() - LEFT_OVER_AFTER_S
@@ -146,35 +179,15 @@ class FolderStore(BlobStore):
             ) from error
 
 
-def _place(file: IO[bytes], path: Path) -> None:
-    """Name what was written. The record may name a content from now on, so it has to be on the disk with its name."""
-    file.flush()
-    os.fsync(file.fileno())
-    new = not path.parent.is_dir()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(file.name, path)
-    _force_folder(path.parent)
-    if new:
-        _force_folder(path.parent.parent)
-
-
-def _force_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def _holds(path: Path, data: bytes) -> bool:
+    """Does this file hold just that? Reading it costs less than packing `data` again would."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _refreshed(path: Path, size_bytes: int) -> int | None:
-    """The size of the file, which is young now; None when there is none, or one that is seen to be damaged."""
-    try:
-        with path.open("rb") as file:
-            found = os.fstat(file.fileno())
-            if found.st_mtime == DAMAGED_AT_S or not looks_sound(file.read(LONGEST_HEADER_BYTES), size_bytes):
-                return None
-        if time.time() - found.st_mtime > REFRESH_AFTER_S:
-            os.utime(path)
-    except FileNotFoundError:
-        return None
-    return found.st_size
+        with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as content:
+            view = memoryview(data)
+            while chunk := content.read(CHUNK_BYTES):
+                if chunk != view[: len(chunk)]:
+                    return False
+                view = view[len(chunk) :]
+            return not view
+    except zstandard.ZstdError:
+        return False

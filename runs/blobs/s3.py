@@ -148,6 +148,9 @@ class S3Store(BlobStore):
         client = self.client(attempts=1)
         return delete_announced(client, self.bucket, {self.key(each): each for each in names}, unless_newer_than)
 
+    def settle(self) -> None:
+        """What S3 has taken it keeps."""
+
     def check(self) -> None:
         probe = f"{self.bucket.prefix}check"
         with told(self.url):

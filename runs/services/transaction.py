@@ -46,6 +46,7 @@ class SessionTransaction:
         self._blobs.append(stored)
 
     def flush(self) -> None:
+        self.store.settle()  # the record names contents from now on
         if self._blobs:
             record.note_blobs(self.session.pk, self._blobs)
         if self._events:

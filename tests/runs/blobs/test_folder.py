@@ -36,8 +36,7 @@ def test_a_file_that_is_no_frame_is_written_anew(store: FolderStore) -> None:
     assert store.get(store.put(TEXT).sha256) == TEXT
 
 
-def test_damage_that_was_read_is_repaired_by_the_next_put(store: FolderStore) -> None:
-    """A flipped bit is not seen by the look that `put` takes, but whoever read it left a sign."""
+def test_damage_is_repaired_by_the_next_put(store: FolderStore) -> None:
     stored = store.put(TEXT)
     path = store.path_of(stored.sha256)
     packed = bytearray(path.read_bytes())
@@ -107,3 +106,51 @@ def test_a_young_content_is_not_deleted(store: FolderStore) -> None:
     age(path, 7200)
     assert store.delete(stored.sha256, unless_newer_than=before)
     assert list(path.parent.iterdir()) == []
+
+
+def test_what_was_put_is_forced_to_the_disk_when_it_is_settled(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forced: list[Path] = []
+    fsync = os.fsync
+
+    def noted(handle: int) -> None:
+        forced.append(Path(os.readlink(f"/proc/self/fd/{handle}")))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    paths = [store.path_of(store.put(bytes([number])).sha256) for number in range(3)]
+    assert forced == []
+    store.settle()
+    assert set(forced) == {*paths, *(path.parent for path in paths), store.root}
+    last_file = max(forced.index(path) for path in paths)
+    assert all(forced.index(path.parent, last_file) > last_file for path in paths)  # a name after what it names
+    forced.clear()
+    store.settle()
+    assert forced == []
+    FolderStore(store.root).put(bytes([0]))
+    again = FolderStore(store.root)  # as another process would
+    again.put(bytes([0]))
+    again.settle()
+    assert paths[0] in forced
+
+
+def test_what_could_not_be_forced_is_forced_later(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = store.path_of(store.put(TEXT).sha256)
+
+    def failing(handle: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", failing)
+        with pytest.raises(BlobStoreUnavailable, match="Input/output error"):
+            store.settle()
+    forced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: forced.append(os.readlink(f"/proc/self/fd/{handle}")))
+    store.settle()
+    assert str(path) in forced
+
+
+def test_a_content_deleted_before_it_was_settled_is_no_error(store: FolderStore) -> None:
+    store.delete(store.put(TEXT).sha256)
+    store.settle()

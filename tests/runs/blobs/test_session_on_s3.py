@@ -65,7 +65,8 @@ def test_a_session_its_snapshots_and_a_fork(settings: Any) -> None:
 def test_a_store_that_goes_away_and_comes_back_costs_a_step_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     source = run_cells("x = 1", "y = 2")
     store = blob_store()
-    put, failed = store.put, []
+    put = store.put
+    failed: list[bytes] = []
 
     def failing(data: bytes) -> Any:
         if len(failed) < 3:
