@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from django.conf import settings
-from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce, Mod
 
 from runs.models import Node, Session
@@ -61,13 +61,8 @@ def to_give_up(policy: Policy, now: datetime) -> QuerySet[Snapshot]:
     Never the last of a node, every k-th step, a pinned one, or one that a fork's node starts from.
     """
     kept = Snapshot.objects.filter(kind=Snapshot.Kind.PORTABLE, collected_at=None)
-    of_node = kept.filter(node_uuid=OuterRef("node_uuid")).order_by().values("node_uuid")
-    last = Subquery(of_node.annotate(last=Max("step_number")).values("last"))
+    later = kept.filter(node_uuid=OuterRef("node_uuid"), step_number__gt=OuterRef("step_number"))
     bases = Node.objects.filter(base_snapshot=OuterRef("uuid"))
     old = kept.filter(created_at__lt=policy.snapshots_before(now), pinned=False)
-    return (
-        old.annotate(every=Mod("step_number", policy.keep_every), last_step=last)
-        .filter(step_number__lt=F("last_step"))
-        .exclude(every=0)
-        .exclude(Exists(bases))
-    )
+    thinned = old.annotate(every=Mod("step_number", policy.keep_every)).exclude(every=0)
+    return thinned.filter(Exists(later)).exclude(Exists(bases))

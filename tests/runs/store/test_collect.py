@@ -288,6 +288,7 @@ def test_a_fork_and_the_policy_wait_for_each_other() -> None:
 def test_a_fork_of_what_the_policy_just_gave_up_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The other order: checked, then given up, then forked. Nothing is written."""
     source = run_cells("x = 1", "x = 2")
+
     def collect_first(session_pk: int) -> None:
         Snapshot.objects.filter(step_number=1).update(collected_at=timezone.now())
         copying_from(session_pk)
