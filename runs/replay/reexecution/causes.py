@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from runs.replay.reexecution.report import Finding
 
 ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,16}\b")
+_THREAD = re.compile(r"\b(started|stopped)( daemon)? \d{5,}(?=\)>)")
+"""In what a thread shows, its number: the address of its stack."""
 NOT_HELD = "this variable is not in the snapshot: "
 """How the runner begins what it says of a variable that a snapshot could not hold."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
@@ -58,7 +60,7 @@ SIGNS = (TIME, RANDOMNESS, NETWORK, THREADS, IDENTITY)
 
 def modulo_addresses(text: str) -> str:
     """`text` with memory addresses made equal: they are new in every process, and mean nothing."""
-    return ADDRESS.sub("0x…", text)
+    return _THREAD.sub(r"\1\2 …", ADDRESS.sub("0x…", text))
 
 
 def names_in(code: str) -> set[str]:
