@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import AsyncIterator
 from uuid import UUID
@@ -14,11 +15,13 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from runs.access import may, session_for
-from runs.blobs import BlobMissing, blob_store
+from runs.blobs import BlobError, BlobMissing, BlobStoreUnavailable, blob_store
 from runs.events.read import PAGE_EVENTS, last_seq, read_lines
 from runs.models import Blob, BlobUse, Session
 from runs.replay.origin import origin_of
 from runs.stream.database import in_thread
+
+logger = logging.getLogger(__name__)
 
 BLOB_PAGE_BYTES = 64 * 1024
 MAX_BLOB_PAGE_BYTES = 256 * 1024
@@ -86,6 +89,11 @@ def session_blob(request: HttpRequest, uuid: UUID, sha256: str) -> HttpResponse:
         data = blob_store().slice(sha256, offset, length)
     except BlobMissing:
         raise Http404 from None
+    except BlobError as error:
+        logger.warning("a text cannot be shown: %s", error)  # it names addresses, so the page does not say it
+        away = isinstance(error, BlobStoreUnavailable)
+        said = "The store of texts cannot be reached now." if away else "This text is damaged in the store."
+        return HttpResponse(said, status=503 if away else 500, content_type="text/plain")
     end = offset + len(data)
     if end < blob.size_bytes:
         data = _whole_characters(data)

@@ -13,6 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from runs.access import actor_of, require_staff, session_for
+from runs.blobs import blob_store
 from runs.models import StoreRun
 from runs.replay.inspect.problems import problem_of
 from runs.services.snapshots.reading import SnapshotError
@@ -108,6 +109,7 @@ def _context() -> dict[str, object]:
     return {
         "holds": {each.name: each for each in found.kinds},
         "policy": policy_of_installation(),
+        "place": blob_store().url,
         "last": found.last,
         "last_report": _report(found.last),
         "dry": found.last_dry_run,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from runs.models import Session
 from runs.stream.database import in_thread
 from tests.factories import make_session, make_team, make_user
 from tests.recorded import make_recorded_session, record_events, write_trajectory
+from tests.stored import blob_file
 from tests.trajectories import grown, tour
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -208,3 +210,19 @@ def test_the_page_stays_small(client: Client, researcher: Any) -> None:
     session = make_recorded_session(grown(1000), team)
     client.force_login(researcher)
     assert len(client.get(f"/sessions/{session.uuid}/").content) < 40_000
+
+
+def test_a_store_that_is_away_and_a_damaged_text_are_told_apart(
+    client: Client, session: Session, researcher: Any, settings: Any, tmp_path: Path
+) -> None:
+    settings.BLOB_DIR = tmp_path / "blobs"
+    client.force_login(researcher)
+    sha256 = with_long_text(session, "a long text " * 100)
+    path = blob_file(sha256)
+    path.write_bytes(b"damaged")
+    response = client.get(blob_path(session, sha256))
+    assert (response.status_code, response.content) == (500, b"This text is damaged in the store.")
+    settings.BLOB_STORE_URL = (path / "no folder").as_uri()
+    response = client.get(blob_path(session, sha256))
+    assert response.status_code == 503
+    assert str(tmp_path).encode() not in response.content
