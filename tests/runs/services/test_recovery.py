@@ -199,10 +199,10 @@ def lose_after_first_snapshot(session: Session) -> None:
 
 
 def test_what_a_snapshot_lacks_is_made_again_from_the_one_before() -> None:
-    """A lock cannot be saved: the cell that makes it runs again, the one before it does not."""
+    """A lock that is held cannot be saved: the cell that makes it runs again, the one before it does not."""
     script = rules(
         turn(1, "drawn = __import__('random').random()\nprint(drawn)"),
-        turn(2, "lock = __import__('threading').Lock()"),
+        turn(2, "lock = __import__('threading').Lock()\nlock.acquire()"),
         {**turn(3, ANSWER.format("(drawn, lock.locked())")), "latency_ms": 1500},
     )
     session = start(scripted_config(script))
@@ -218,4 +218,4 @@ def test_what_a_snapshot_lacks_is_made_again_from_the_one_before() -> None:
     lost.join()
     assert session.status == "finished", session.error_message
     [printed] = [event["text"] for event in log(session) if event["type"] == "cell.output"]
-    assert session.answer == f"({printed.strip()}, False)"
+    assert session.answer == f"({printed.strip()}, True)"

@@ -114,7 +114,7 @@ def test_a_fresh_box_has_the_context_and_nothing_else() -> None:
 
 
 def test_what_cannot_be_held_is_listed_and_fails_nothing() -> None:
-    session = run_cells("import threading\nlock = threading.Lock()\nkept = 5", "kept += 1")
+    session = run_cells("import threading\nlock = threading.Lock()\nlock.acquire()\nkept = 5", "kept += 1")
     assert session.answer == "done"
     taken = events_of(session, SnapshotTaken)
     assert "lock" in taken[0].dropped

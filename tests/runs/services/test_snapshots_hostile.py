@@ -276,7 +276,7 @@ def test_names_of_any_kind_and_number_fit_into_the_record() -> None:
         "for n in range(400): globals()['ä' * 190 + str(n)] = n",
         "for n in range(100): globals()[chr(1) * 190 + str(n)] = open",
         "globals()['nul\\0nul'] = 1\nglobals()['\\ud800'] = 2\nglobals()[7] = 3\nglobals()['n' * 5000] = 4",
-        "import threading\nfor n in range(150): globals()[f'lock{n}' * 20] = threading.Lock()",
+        "import sys\nfor n in range(150): globals()[f'frame{n}' * 20] = sys._getframe()",
     )
     assert session.answer == "done", session.error_message
     assert events_of(session, SnapshotFailed) == []

@@ -31,7 +31,7 @@ CELLS = (
     "rows = [{'name': 'a', 'n': 1}, {'name': 'b', 'n': 2}]\nlist = 'shadowed'\n"
     "text = 'one\\ntwo\\nthree'\nblob = b'\\x00\\xff'",
     "rows[1]['n'] = 5\nrows.append({'name': 'c', 'n': 3})\ntext = text.replace('two', '2')",
-    "del blob\nimport threading\nlock = threading.Lock()",
+    "del blob\nimport threading\nlock = threading.Lock()\nheld = lock.acquire()",
 )
 
 
