@@ -66,7 +66,7 @@ def running_site(folder: Path) -> Iterator[Site]:
             "web",
             [sys.executable, "-m", "daphne", "--fd", str(listener.fileno()), "rlmweb.asgi:application"],
             folder / "web.log",
-            env=_environment(),
+            env=service_environment(),
             cwd=ROOT,
             pass_fds=(listener.fileno(),),
             is_ready=lambda: _answers(address),
@@ -79,7 +79,8 @@ def running_site(folder: Path) -> Iterator[Site]:
             web.stop()
 
 
-def _environment() -> dict[str, str]:
+def service_environment() -> dict[str, str]:
+    """For processes of the product beside the test: the test's database, data and secret."""
     parts = urlsplit(os.environ["DATABASE_URL"])
     database = urlunsplit(parts._replace(path=f"/{connection.settings_dict['NAME']}"))
     return {
