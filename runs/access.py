@@ -76,7 +76,8 @@ def may(user: User, session: Session, action: Action) -> bool:
 
 
 def contexts_of(user: User) -> QuerySet[Context]:
-    return Context.objects.filter(team__in=_teams(user, MAY_SEE))
+    """Those whose content is here: a session can be imported without."""
+    return Context.objects.filter(team__in=_teams(user, MAY_SEE)).exclude(sha256="")
 
 
 def context_for(user: User, uuid: UUID | str) -> Context:

@@ -40,6 +40,8 @@ def make_setup(
     the session does."""
     kind: ContextKind = _KINDS[node.session.context.kind] if node.parent_id is None else "text"
     sha256 = context_sha256(node)
+    if not sha256:
+        raise ContextRefused("The session was imported from an archive without its context. Import one that holds it.")
     path = f"{INPUT_PREFIX}context-0.{_SUFFIXES[kind]}"
     aio.run(sandbox.put_file(path, str(host_file(sha256))), timeout_s=SETUP_TIMEOUT_S)
     tools = [

@@ -98,6 +98,7 @@ def _store(archive: Archive, sizes: dict[str, int], tick: Callable[[], None]) ->
         small = sizes[sha256] <= IN_MEMORY_BYTES
         stored.append(store.put(b"".join(chunks)) if small else store.put_stream(chunks))
         tick()
+    store.settle()  # the record names them from the next commit on
     return stored
 
 

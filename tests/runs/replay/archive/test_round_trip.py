@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 from django.db import connection
 
-from runs.access import Actor
+from runs.access import Actor, contexts_of
 from runs.blobs import blob_store
 from runs.events.read import all_after
 from runs.models import BlobUse, Context, Event, LmCall, Node, NodeMessage, Session, Step
@@ -218,6 +218,11 @@ def test_without_snapshots_or_context_it_is_there_to_read(tmp_path: Path) -> Non
                 changes=Changes(),
             )
     assert session.context.sha256 == ""
+    assert session.created_by is not None
+    assert not contexts_of(session.created_by).exists()
+    actor = Actor(session.created_by, "test")
+    anew = fork_session(actor=actor, team=session.team, source=session, node=0, step=0, changes=Changes())
+    assert "without its context" in run_to_end(anew).error_message
 
 
 def test_an_archive_is_what_is_still_there(tmp_path: Path) -> None:
