@@ -158,6 +158,8 @@ PERIODIC_JOBS: dict[str, float] = {
     "runs.services.reconciler.reconcile": 2.0,
     "runs.services.reconciler.end_orphans": 30.0,
     "runs.replay.rollouts.keeping.keep_rollouts": 2.0,
+    # Looks whether the collection of the day is due; a task does it.
+    "runs.store.running.collect_daily": 600.0,
 }
 
 CONTENT_SECURITY_POLICY = {
