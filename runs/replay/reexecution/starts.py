@@ -86,8 +86,10 @@ def fork_points(node: Node) -> dict[int, str]:
     number, below = node.number, None
     for _ in range(MAX_ANCESTORS):
         origin = origin_of(session.origin) if session is not None else None
-        if session is None or origin is None or number != 0 or origin.kind == "import":
+        if session is None or origin is None or number != 0:
             break
+        if origin.kind == "import" and not origin.step:
+            break  # one that was no fork where it came from
         if below is None or origin.step < below:
             root = Node.objects.filter(session=session, number=0).only("base_code").first()
             points[origin.step] = root.base_code if root is not None else ""

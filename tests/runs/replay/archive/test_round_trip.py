@@ -21,7 +21,7 @@ from runs.models import BlobUse, Context, Event, LmCall, Node, NodeMessage, Sess
 from runs.replay.archive.errors import CannotExport
 from runs.replay.archive.importing import import_archive
 from runs.replay.archive.recording import Recording
-from runs.replay.changes import Changes
+from runs.replay.changes import Changes, VariableChange
 from runs.replay.forks import fork_session
 from runs.replay.origin import origin_of
 from runs.replay.reexecution.report import report_from_plain
@@ -265,3 +265,19 @@ def test_a_failed_import_leaves_no_rows(tmp_path: Path, monkeypatch: pytest.Monk
 
 def _fail(recording: Recording, session: Session) -> None:
     raise RuntimeError("in the middle")
+
+
+def test_an_imported_fork_is_executed_again_with_what_the_fork_changed(tmp_path: Path) -> None:
+    source = make_rich()
+    actor = Actor(source.created_by, "test")
+    changes = Changes(
+        variables=[VariableChange("x", "[7]")],
+        reply="```repl\nprint(x)\nanswer['content'] = repr(x)\nanswer['ready'] = True\n```",
+    )
+    fork = run_to_end(fork_session(actor=actor, team=source.team, source=source, node=0, step=1, changes=changes))
+    session = import_into_new_team(export_to(tmp_path / "a.tar", fork)).session
+    assert session.answer == fork.answer == "[7]"
+    job = start_reexecution(actor=Actor(session.created_by, "test"), session=session)
+    run_job(job.uuid)
+    job.refresh_from_db()
+    assert report_from_plain(job.result).verdict == "identical", job.result
