@@ -81,6 +81,9 @@ async def test_shares_are_drawn_and_lead_to_their_branches(team: Team, open_page
     await page.set_viewport_size({"width": 420, "height": 800})
     await expect(page.locator(".js-plotly-plot .main-svg").first).to_have_js_property("clientWidth", 354)
     await picture(page, "rollout-figure")
+    for scheme in ("light", "dark"):
+        await page.emulate_media(color_scheme=scheme)
+        await expect(points.first).to_be_visible()
     await no_sideways_scroll(page)
     await page.emulate_media(media="print")
     await expect(page.locator("svg.chart")).to_be_visible()
