@@ -21,6 +21,7 @@ from runs.models import (
     Session,
     SessionMeter,
     Step,
+    StoreRun,
 )
 
 
@@ -138,3 +139,10 @@ class RolloutBranchAdmin(ReadOnlyAdmin):
     list_display = ("rollout", "step_number", "index", "session", "score", "scored_at")
     search_fields = ("rollout__uuid", "session__uuid")
     list_select_related = ("rollout", "session")
+
+
+@admin.register(StoreRun)
+class StoreRunAdmin(ReadOnlyAdmin):
+    list_display = ("uuid", "dry_run", "status", "asked_by", "source", "created_at", "finished_at")
+    list_filter = ("status", "dry_run", "source")
+    search_fields = ("uuid", "asked_by")

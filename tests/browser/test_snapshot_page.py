@@ -65,7 +65,7 @@ async def test_a_newcomer_looks_inside_a_step_and_evaluates(team: Team, open_pag
     await page.keyboard.type("len(context)")
     await page.keyboard.press("Control+Enter")
     newest = page.locator(".evaluation").first
-    await expect(newest.locator(".value")).to_have_text("11")
+    await expect(newest.locator(".value")).to_have_text("11", timeout=30_000)
     await expect(newest).to_contain_text("in a sandbox restored from the snapshot")
     await page.locator("#evaluate-code").fill("print('look')\nrows[7]")
     await page.keyboard.press("Control+Enter")

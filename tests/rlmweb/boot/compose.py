@@ -45,5 +45,7 @@ def services(variables: dict[str, str]) -> dict[str, Service]:
 def parse(name: str, raw: dict[str, Any]) -> Service:
     test = raw.get("healthcheck", {}).get("test", [])
     assert not test or test[0] == "CMD", f"{name}: a health check without a shell"
-    environment = {key: str(value) for key, value in raw.get("environment", {}).items()}
+    # Compose fills variables in after it has read the file: an empty one is an empty text, and not nothing.
+    given = raw.get("environment", {}).items()
+    environment = {key: "" if value is None else str(value) for key, value in given}
     return Service(name, [str(word) for word in raw.get("command", [])], environment, test[1:], raw)
