@@ -103,8 +103,18 @@ function edited(event) {
   if (field.tagName === "SELECT") showModels();
   const pair = field.closest(".pair");
   if (pair) showPair(pair);
+  refreshSoon();
+}
+
+function refreshSoon() {
   clearTimeout(pause);
-  pause = setTimeout(() => list.dispatchEvent(new CustomEvent("refresh")), PAUSE_MS);
+  pause = setTimeout(refresh, PAUSE_MS);
+}
+
+function refresh() {
+  // Nobody listens before htmx has been here: whoever types fast is faster.
+  if (list.hasAttribute("data-htmx-powered")) list.dispatchEvent(new CustomEvent("refresh"));
+  else refreshSoon();
 }
 
 form.addEventListener("input", edited);
@@ -119,3 +129,7 @@ form.addEventListener("formdata", ({ formData }) => {
 });
 for (const pair of form.querySelectorAll(".pair")) showPair(pair);
 showModels();
+// What was typed before this ran.
+const early = [...form.elements].filter((field) => field.name && field.type !== "hidden" && field.closest(".field") && isChanged(field));
+for (const field of early) showRecorded(field);
+if (early.length > 0) refreshSoon();
