@@ -10,7 +10,7 @@ import pytest
 
 from sandboxes.errors import InvalidSpec, NotFound
 from sandboxes.local import files
-from sandboxes.local.bubblewrap import place_inside
+from sandboxes.local.bubblewrap import WORKSPACE, place_inside
 
 
 @pytest.fixture
@@ -93,7 +93,11 @@ def test_what_must_not_be_fetched_is_refused_and_the_target_is_not_touched(root:
 
 @pytest.mark.parametrize(
     ("path", "inside"),
-    [("/usr/lib", "/usr/lib"), ("/work/venv/bin/python", "/python/work/venv/bin/python"), ("/workshop", "/workshop")],
+    [
+        ("/usr/lib", "/usr/lib"),
+        (f"{WORKSPACE}/venv/bin/python", f"/python{WORKSPACE}/venv/bin/python"),
+        (f"{WORKSPACE}shop", f"{WORKSPACE}shop"),
+    ],
 )
 def test_what_a_folder_of_the_sandbox_would_cover_is_seen_elsewhere(path: str, inside: str) -> None:
     assert place_inside(path) == inside
