@@ -16,6 +16,7 @@ from tests.wire.faults import Faults
 NAMES = (
     "local",
     "direct",
+    "direct_text",
     "modal",
     "e2b",
     "daytona",

@@ -33,8 +33,9 @@ from sandboxes.errors import (
     StreamLost,
     Unsupported,
 )
-from sandboxes.remote.machine import BareMachine
+from sandboxes.remote.machine import BareMachine, Machine
 from sandboxes.remote.sandbox import RemoteSandbox
+from sandboxes.remote.text import TextMachine
 from tests.wire.engine import Box, Engine, NoSuchBox
 from tests.wire.process import Process
 
@@ -165,24 +166,36 @@ class DirectProvider:
         problems = self.validate(spec)
         if problems:
             raise InvalidSpec("; ".join(problem.message for problem in problems), provider=self.name)
-        return self._make(spec, idempotency_key, "")
+        return await self._make(spec, idempotency_key, "")
 
-    def _make(self, spec: Spec, key: str, snapshot: str) -> RemoteSandbox:
+    def _machine(self, box: Box) -> Machine:
+        return DirectMachine(self._engine, box)
+
+    async def _make(self, spec: Spec, key: str, snapshot: str) -> RemoteSandbox:
         known = self._keys.get(key) if key else None
         box = self._engine.boxes.get(known) if known else None
         if box is None or not box.alive:
             box = self._engine.create(labels=spec.labels, env=spec.env, snapshot=snapshot, lifetime_s=spec.lifetime_s)
             self._keys[key] = box.id
-        return RemoteSandbox(DirectMachine(self._engine, box), spec)
+        machine = self._machine(box)
+        if isinstance(machine, TextMachine):
+            await machine.prepare()
+        return RemoteSandbox(machine, spec)
 
     async def get(self, ref: SandboxRef) -> RemoteSandbox:
         try:
-            return RemoteSandbox(DirectMachine(self._engine, self._engine.box(json.loads(ref)["id"])))
-        except (NoSuchBox, KeyError, ValueError) as error:
+            return RemoteSandbox(self._machine(self._engine.box(self._id(ref))))
+        except (NoSuchBox, KeyError, ValueError, TypeError) as error:
             raise NotFound(f"there is no sandbox {ref[:100]}", provider=self.name) from error
 
+    def _id(self, ref: SandboxRef) -> str:
+        named = json.loads(ref)
+        if named["provider"] != self.name:
+            raise KeyError("provider")
+        return str(named["id"])
+
     async def list(self, labels: Mapping[str, str]) -> Sequence[SandboxInfo]:
-        return [await DirectMachine(self._engine, box).info() for box in self._engine.find(labels)]
+        return [await self._machine(box).info() for box in self._engine.find(labels)]
 
     async def restore(
         self, snapshot: SnapshotRef, spec: Spec, *, count: int = 1, idempotency_key: str
@@ -193,7 +206,7 @@ class DirectProvider:
             raise NotFound(f"there is no snapshot {id}", provider=self.name)
         if known.expired:
             raise SnapshotExpired(f"snapshot {id} has expired", provider=self.name)
-        return [self._make(spec, f"{idempotency_key}-{number}", id) for number in range(count)]
+        return [await self._make(spec, f"{idempotency_key}-{number}", id) for number in range(count)]
 
     async def delete_snapshot(self, snapshot: SnapshotRef) -> None:
         self._engine.delete_snapshot(str(json.loads(snapshot)["snapshot"]))
