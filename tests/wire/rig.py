@@ -38,6 +38,8 @@ class Rig:
     faults: Faults | None = None
     spec: Spec = field(default_factory=lambda: Spec(memory_mb=512, lifetime_s=600, idle_s=300))
     with_wrong_key: Callable[[], Provider] | None = None
+    answers_fail: bool = True
+    """Do the switches reach the vendor's answers? Without a wire only those of streams do."""
     secret: str = ""
     """The key that the provider was given: it must turn up nowhere else."""
     unknown_gpu: GpuRequest = field(default_factory=lambda: GpuRequest(("NO-SUCH-GPU",)))
