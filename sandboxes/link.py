@@ -38,6 +38,7 @@ from sandboxes.frames import (
     decode_runner_frame,
     encode_host_frame,
 )
+from sandboxes.unanswered import Unanswered
 
 INLINE_TEXT_BYTES = 256 * 1024
 """Texts above this travel as files of the workspace."""
@@ -45,6 +46,7 @@ WRITE_BYTES = 4 * 1024 * 1024
 """Files above this are uploaded from a file: providers take no more in one message."""
 REATTACH_TRIES = 5
 REATTACH_PAUSE_S = 0.2
+REATTACH_TIMEOUT_S = 10
 BATCH_LINES = 256
 
 
@@ -66,6 +68,7 @@ class RunnerLink:
         self._on_lost = on_lost
         self._lock = threading.Lock()
         self._outgoing: deque[HostFrame] = deque()
+        self._unanswered = Unanswered()
         self._sending = False
         self._channel: Channel | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -165,6 +168,8 @@ class RunnerLink:
                         return
                 lines = [await self._line(frame) for frame in batch]
                 if self._channel:
+                    for frame, line in zip(batch, lines, strict=True):
+                        self._unanswered.sent(frame, line)
                     await self._channel.send_lines(lines)
         except StreamLost:
             # The reader notices too and opens the stream again, which sends these once more: the runner takes a frame
@@ -266,6 +271,7 @@ class RunnerLink:
         if frame.seq != self._last_seq + 1:
             raise ProtocolViolation(f"the runner went from frame {self._last_seq} to {frame.seq}")
         self._last_seq = frame.seq
+        self._unanswered.received(frame)
         self._on_frame(frame)
 
     async def _resume(self, error: SandboxError) -> None:
@@ -276,7 +282,8 @@ class RunnerLink:
             try:
                 assert self._channel is not None
                 await self._channel.reattach()
-                await self._greet(self._last_seq, 10)
+                await self._greet(self._last_seq, REATTACH_TIMEOUT_S)
+                await self._channel.send_lines(self._unanswered.lines())
                 await self._drain()
                 return
             except NotFound as gone:

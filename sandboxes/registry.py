@@ -10,6 +10,7 @@ from sandboxes.errors import InvalidSpec, Unsupported
 
 PROVIDERS = {
     "local": "sandboxes.providers.local.LocalProvider",
+    "northflank": "sandboxes.providers.northflank.NorthflankProvider",
 }
 
 

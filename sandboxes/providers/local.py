@@ -80,6 +80,9 @@ class LocalProvider:
         for field, low in (("cpu", 0.05), ("memory_mb", 64), ("disk_mb", 1), ("max_processes", 4)):
             if getattr(spec, field) < low:
                 problems.append(Problem(field, f"{field} must be at least {low}"))
+        memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024**2
+        if spec.memory_mb > memory_mb:
+            problems.append(Problem("memory_mb", f"memory_mb is {spec.memory_mb}, and this machine has {memory_mb}"))
         return problems
 
     async def create(self, spec: Spec, *, idempotency_key: str) -> LocalSandbox:

@@ -1,7 +1,9 @@
 """In the sandbox: keep the runner, and a socket through which its host and side clients reach it.
 
     line.py hub --workspace DIR [--memory-mb N] ...     start the runner, and stay; returns when the socket is there
-    line.py attach host|side --workspace DIR            be one end of the line: standard input and output
+    line.py attach host|side --workspace DIR [--framed] be one end of the line: standard input and output
+    line.py exec BASE64                                 run a command to its end: see `execute`
+    line.py read|append PATH ...                        files over a line of text: see `serve_file`
 
 Vendors' streams break: at snapshots, at deploys, after idle hours. The runner must not end with them, so what the host
 starts through the vendor is only `attach`, and the hub is a process of its own. Whoever can open the socket, code of the
@@ -11,8 +13,10 @@ session included, can speak as the host; it harms no more than its own session, 
 from __future__ import annotations
 
 import asyncio
+import binascii
 import contextlib
 import fcntl
+import json
 import os
 import select
 import socket
@@ -20,6 +24,7 @@ import sys
 
 from sandboxes.errors import CapacityUnavailable, NotFound
 from sandboxes.relay import ClientLine, RunnerLine, SideLine
+from sandboxes.remote.commands import COPY_BYTES, execute, serve_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +37,6 @@ LOG = f"{FOLDER}/log"
 ATTACHED, ABSENT = b'{"line":"attached"}\n', b'{"line":"absent"}\n'
 """First line of `attach`: there is a hub, or there is none and one has to be started."""
 READY_S = 30.0
-COPY_BYTES = 65536
 
 
 class Joining(asyncio.Protocol):
@@ -168,26 +172,27 @@ def _connect(workspace: str) -> socket.socket | None:
     return line
 
 
-def attach(workspace: str, kind: str) -> None:
-    """Copy between standard input and output and the hub, until one of them ends."""
+def attach(workspace: str, kind: str, *, framed: bool = False) -> None:
+    """Copy between standard input and output and the hub, until one of them ends. `framed`: see `Unframed`."""
     line = _connect(workspace)
     if line is None:
         os.write(1, ABSENT)
         return
     line.sendall(kind.encode() + b"\n")
     os.write(1, ATTACHED)
+    unframed = Unframed() if framed else None
     while True:
         readable, _, _ = select.select([0, line.fileno()], [], [])
         if line.fileno() in readable:
             data = line.recv(COPY_BYTES)
             if not data:
                 return
-            _write_all(1, data)
+            _write_all(1, framed_line(data) if framed else data)
         if 0 in readable:
             data = os.read(0, COPY_BYTES)
             if not data:
                 return
-            line.sendall(data)
+            line.sendall(unframed.feed(data) if unframed is not None else data)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -196,12 +201,47 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
+class Unframed:
+    """Input over a stream that carries text only, and may repeat what it was given: lines of a number and base64.
+
+    A line that was there before is dropped. One that is missing ends the process: the host attaches anew.
+    """
+
+    def __init__(self) -> None:
+        self._partial = bytearray()
+        self._last = 0
+
+    def feed(self, data: bytes) -> bytes:
+        self._partial += data
+        found = bytearray()
+        while True:
+            end = self._partial.find(b"\n")
+            if end < 0:
+                return bytes(found)
+            number, _, text = bytes(self._partial[:end]).partition(b" ")
+            del self._partial[: end + 1]
+            if int(number) == self._last + 1:
+                self._last += 1
+                found += binascii.a2b_base64(text)
+            elif int(number) > self._last:
+                sys.exit(f"line {self._last + 1} is missing")
+
+
+def framed_line(data: bytes) -> bytes:
+    return binascii.b2a_base64(data)
+
+
 def main(words: list[str]) -> None:
-    workspace = os.path.abspath(words[words.index("--workspace") + 1])
-    if words[0] == "hub":
-        start(workspace, words[1:])
+    if words[0] == "exec":
+        sys.stdout.write(json.dumps(execute(json.loads(binascii.a2b_base64(words[1])))) + "\n")
+    elif words[0] in ("read", "append"):
+        serve_file(words)
     else:
-        attach(workspace, words[1])
+        workspace = os.path.abspath(words[words.index("--workspace") + 1])
+        if words[0] == "hub":
+            start(workspace, words[1:])
+        else:
+            attach(workspace, words[1], framed="--framed" in words)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ class Machine(Protocol):
     """Absolute path of the folder that snapshots hold, e.g. `/workspace`."""
     python: Sequence[str]
     """Command of a Python 3.9 or later in the image."""
+    framed: bool
+    """Do its streams carry text only, or repeat input? Then the line's bytes are numbered and encoded."""
 
     async def info(self) -> SandboxInfo: ...
 
@@ -71,6 +73,7 @@ class BareMachine:
     """What a vendor does not have, for adapters to inherit."""
 
     provider = ""
+    framed = False
 
     async def snapshot(self, kind: SnapshotKind, *, label: str, ttl_s: float | None) -> SnapshotInfo:
         raise Unsupported(f"{kind}_snapshot", provider=self.provider)

@@ -9,6 +9,7 @@ from sandboxes.contract import MAX_LINE_BYTES, ExecResult, SandboxInfo, SandboxR
 from sandboxes.errors import InvalidSpec, NotReady, ProtocolViolation, SandboxError, StreamLost
 from sandboxes.relay import REPLACED
 from sandboxes.remote.bundle import line_source
+from sandboxes.remote.framing import FramedStream
 from sandboxes.remote.hub import ABSENT, ATTACHED, FOLDER, RUNNER
 from sandboxes.remote.machine import ByteStream, Machine
 from sandboxes.runner import bundle
@@ -88,6 +89,7 @@ class RemoteSandbox:
         """None when the sandbox has no hub (yet)."""
         machine = self.machine
         command = [*machine.python, f"{machine.workspace}/{LINE}", "attach", kind, "--workspace", machine.workspace]
+        command += ["--framed"] if machine.framed else []
         stream = await machine.open_stream(command)
         chunks, read = stream.chunks(), bytearray()
         try:
@@ -103,10 +105,13 @@ class RemoteSandbox:
             await stream.close()
             raise
         first, _, rest = bytes(read).partition(b"\n")
-        if first + b"\n" == ATTACHED:
-            return stream, chunks, bytearray(rest)
+        if first.rstrip(b"\r") + b"\n" == ATTACHED:
+            if not machine.framed:
+                return stream, chunks, bytearray(rest)
+            framed = FramedStream(stream, chunks, rest)
+            return framed, framed.chunks(), bytearray()
         await stream.close()
-        if first and first + b"\n" != ABSENT:
+        if first and first.rstrip(b"\r") + b"\n" != ABSENT:
             raise ProtocolViolation(f"the runner's line begins with {first[:80]!r}", provider=self._provider)
         return None
 

@@ -1,0 +1,1 @@
+"""Modal: gVisor or VM sandboxes with GPUs."""

@@ -1,0 +1,1 @@
+"""The local provider: no wire, but the same suite."""
