@@ -118,7 +118,7 @@ def _is_adoptable() -> bool:
 
 
 def _install_locked_set(progress: Progress) -> None:
-    progress.say("Installing the locked packages (about 500 MB on disk; this happens once).")
+    progress.say("Installing the locked packages (about 1.3 GB on disk; this happens once).")
     uv = _uv(progress)
     command: list[str | Path] = [
         uv,

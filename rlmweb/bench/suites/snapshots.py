@@ -20,7 +20,7 @@ from rlmweb.bench.text_session import CELLS, make_context
 from runs.bench.bars import Target
 from runs.bench.stats import p50
 from runs.bench.suite import Bench, CannotMeasure, suite
-from runs.bench.suites.sandbox import Service
+from runs.bench.suites.sandbox import Service, service
 from runs.blobs import BlobStore, FolderStore
 from sandboxes.local.processes import process_tree, proportional_bytes
 from sandboxes.side import SideLink
@@ -234,8 +234,9 @@ def parked(bench: Bench) -> None:
 
 @contextmanager
 def _heap_box(count: int) -> Iterator[tuple[SnapshotBox, int]]:
-    """A sandbox with `count` objects on its heap, and the process that started it."""
-    with tempfile.TemporaryDirectory(prefix="rlmweb-live-") as name, snapshot_service() as started:
+    """A sandbox with `count` objects on its heap, and the process that started it. Its interpreter is the default one:
+    packages would count as memory of the session."""
+    with tempfile.TemporaryDirectory(prefix="rlmweb-live-") as name, service(pool=1) as started:
         box = open_box(started, FolderStore(Path(name)), memory_mb=8192)
         try:
             box.run(SMALL_OBJECTS.format(count=count))
