@@ -6,6 +6,7 @@ import _socket
 import fcntl
 import os
 import select
+import time
 
 from sandboxes.runner.outbox import Outbox
 from sandboxes.runner.output import KEPT_PIPES, CellOutput, OutputPipe
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 HIGH_DESCRIPTOR = 200
 """The REPL keeps its own descriptors from here on, away from code that closes the low ones."""
 MAX_DESCRIPTORS = 4096
+FORK_PATIENCE_S = 10.0
+FORK_AGAIN_S = 0.01
 
 
 class ReplProcess:
@@ -35,7 +38,7 @@ class ReplProcess:
         self.pipes: list[OutputPipe] = []
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC, 0)
         outputs = self._new_pipes(budget)
-        self.pid = os.fork()
+        self.pid = _fork_when_allowed(sweep)
         if self.pid == 0:
             _become_child(theirs.fileno(), outputs, main)
         theirs.close()
@@ -126,6 +129,28 @@ class ReplProcess:
         for pipe in self.pipes:
             pipe.close()
         self.pipes.clear()
+
+
+def _fork_when_allowed(sweep: str) -> int:
+    """`os.fork`, after a wait where the sandbox is full: processes that were killed count until somebody collects them."""
+    deadline = time.monotonic() + FORK_PATIENCE_S
+    while True:
+        try:
+            return os.fork()
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+        if sweep == "all":
+            _collect_ended()
+        time.sleep(FORK_AGAIN_S)
+
+
+def _collect_ended() -> None:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass  # others collect them: this process has none
 
 
 def _become_child(control: int, outputs: list[int], main: Callable[[int], None]) -> None:
