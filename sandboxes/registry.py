@@ -10,6 +10,7 @@ from sandboxes.errors import InvalidSpec, Unsupported
 
 PROVIDERS = {
     "local": "sandboxes.providers.local.LocalProvider",
+    "daytona": "sandboxes.providers.daytona.DaytonaProvider",
     "northflank": "sandboxes.providers.northflank.NorthflankProvider",
 }
 
