@@ -74,7 +74,7 @@ def sandbox(box: Box, asked: CreateSandbox, state: str, address: str, extra: dic
         auto_destroy_at=iso(box.expires_at) if box.expires_at else None,
         created_at=iso(box.created_at),
         updated_at=iso(box.created_at),
-        sandbox_class=box.settings["class"],
+        sandbox_class=str(box.settings["class"]),
         toolbox_proxy_url=f"{address}/toolbox",
         **(extra or {}),
     )

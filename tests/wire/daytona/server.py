@@ -92,9 +92,16 @@ class DaytonaServer:
         return Route(path, guarded, methods=[method])
 
     async def key(self, request: Request) -> Response:
-        created = datetime.now(UTC)
         return shown(
-            ApiKeyList(name="tests", value="dtn_***", created_at=created, permissions=self.permissions, user_id="me")
+            ApiKeyList(
+                name="tests",
+                value="dtn_***",
+                created_at=datetime.now(UTC),
+                permissions=self.permissions,
+                last_used_at=None,
+                expires_at=None,
+                user_id="me",
+            )
         )
 
     # Sandboxes ------------------------------------------------------------------------------------------------------

@@ -161,7 +161,11 @@ class Toolbox:
             return
         task = asyncio.ensure_future(self._follow(socket, command))
         loop = asyncio.get_running_loop()
-        forget = self.faults.on_drop(lambda: loop.call_soon_threadsafe(task.cancel))
+
+        def drop() -> None:
+            loop.call_soon_threadsafe(task.cancel)
+
+        forget = self.faults.on_drop(drop)
         gone = asyncio.ensure_future(_until_gone(socket))
         try:
             await asyncio.wait([task, gone], return_when=asyncio.FIRST_COMPLETED)
