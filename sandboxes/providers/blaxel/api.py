@@ -23,6 +23,8 @@ WHOLE_BYTES = 5 << 20
 POLL_S = 0.5
 QUIET_S = 60.0
 FILE_S = 300.0
+BACKSTOP_S = 5.0
+"""The vendor kills a command so long after we should have."""
 RUNNING = "running"
 
 
@@ -42,9 +44,7 @@ class SandboxApi:
 
     # Processes ------------------------------------------------------------------------------------------------------
 
-    async def start(
-        self, name: str, line: str, *, timeout_s: float, wait: bool, stdin: bool = False
-    ) -> dict[str, Any]:
+    async def start(self, name: str, line: str, *, timeout_s: float, wait: bool, stdin: bool = False) -> dict[str, Any]:
         """Run a line of shell. `timeout_s` 0: without a deadline. It keeps the sandbox awake only while somebody listens."""
         request = _request(name, line, timeout_s=timeout_s, wait=wait)
         if stdin:
@@ -69,7 +69,7 @@ class SandboxApi:
             raise malformed(f"a result without an exit code: {str(result)[:80]}") from error
 
     async def _run_streamed(self, name: str, line: str, timeout_s: float) -> dict[str, Any]:
-        request = _request(name, line, timeout_s=timeout_s, wait=True)
+        request = _request(name, line, timeout_s=timeout_s + BACKSTOP_S, wait=True)
         async with self.opened(
             "POST", "/process", json=request, headers={"Accept": "text/event-stream"}, timeout_s=QUIET_S
         ) as response:

@@ -67,7 +67,14 @@ class BlaxelClient:
         return url.rstrip("/")
 
     async def call(
-        self, method: str, url: str, *, again: bool, timeout_s: float = ANSWER_S, expect_json: bool = True, **content: Any
+        self,
+        method: str,
+        url: str,
+        *,
+        again: bool,
+        timeout_s: float = ANSWER_S,
+        expect_json: bool = True,
+        **content: Any,
     ) -> Any:
         """The JSON of the answer. `again`: it may be sent again when nobody knows whether it arrived."""
         for attempt in range(1, TRIES + 1):
@@ -99,7 +106,13 @@ class BlaxelClient:
 
     @asynccontextmanager
     async def stream(
-        self, method: str, url: str, *, timeout_s: float = ANSWER_S, headers: Mapping[str, str] | None = None, **content: Any
+        self,
+        method: str,
+        url: str,
+        *,
+        timeout_s: float = ANSWER_S,
+        headers: Mapping[str, str] | None = None,
+        **content: Any,
     ) -> AsyncIterator[httpx2.Response]:
         """An answer whose body is still to be read. Raises httpx2's errors, and `ProviderUnavailable` for a bad address."""
         try:
@@ -161,5 +174,3 @@ class Deadline:
     @property
     def over(self) -> bool:
         return self.left_s <= 0
-
-

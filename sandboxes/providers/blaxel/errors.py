@@ -31,6 +31,7 @@ NAME = "blaxel"
 REQUEST_IDS = ("x-cf-request-id", "x-amz-cf-id", "cf-ray")
 BY_CODE: dict[str, type[SandboxError]] = {
     "WORKLOAD_NOT_FOUND": AlreadyTerminated,
+    "ROUTE_NOT_FOUND": AlreadyTerminated,
     "SANDBOX_DELETED": AlreadyTerminated,
     "SANDBOX_DELETION_IN_PROGRESS": AlreadyTerminated,
     "SERVICE_UNAVAILABLE": CapacityUnavailable,
