@@ -113,7 +113,7 @@ def _said(error: Exception) -> tuple[int | None, str, Mapping[str, str]]:
         message = _body_message(error.body) or f"the API answered {status}"
     elif isinstance(error, aiohttp.ClientResponseError):
         status, headers = error.status, error.headers or {}
-        message = f"the toolbox answered {status}: {error.message}"  # its own text would show the request's headers
+        message = f"the toolbox answered {status}: {error.message}"
     elif isinstance(error, httpx.HTTPStatusError):
         status, headers = error.response.status_code, error.response.headers
     small = {str(name).lower(): str(value) for name, value in headers.items()}

@@ -50,7 +50,8 @@ class DaytonaServer:
         self.snapshot_requests: list[CreateSandboxSnapshot] = []
         self.permissions = ["write:sandboxes", "delete:sandboxes", "write:snapshots", "delete:snapshots"]
         self._asked: dict[str, CreateSandbox] = {}
-        self._states: dict[str, str] = {}
+        self.states: dict[str, str] = {}
+        """Of sandboxes, by id; a test may set one."""
         self._never_started: dict[str, Sandbox] = {}
         self._snapshot_kinds: dict[str, tuple[dict[str, Any], str]] = {}
         one = "/api/sandbox/{id}"
@@ -123,7 +124,7 @@ class DaytonaServer:
         )
         box.settings = {"sizes": sizes, "class": kind, "address": address, "asked": asked}
         self._asked[box.id] = asked
-        self._states[box.id] = "creating"
+        self.states[box.id] = "creating"
         return shown(self._shown(box))
 
     def _checked(self, asked: CreateSandbox) -> tuple[dict[str, Any], str]:
@@ -160,7 +161,7 @@ class DaytonaServer:
 
     def _shown(self, box: Box) -> Sandbox:
         address = str(box.settings["address"])
-        return models.sandbox(box, self._asked[box.id], self._states[box.id], address)
+        return models.sandbox(box, self._asked[box.id], self.states[box.id], address)
 
     def _box(self, request: Request) -> Box:
         """By id or name."""
@@ -175,8 +176,8 @@ class DaytonaServer:
         if gone is not None:
             return shown(gone)
         box = self._box(request)
-        if self._states[box.id] in ("creating", "starting", "snapshotting"):
-            self._states[box.id] = "started"  # it is ready when somebody looks
+        if self.states[box.id] in ("creating", "starting", "snapshotting"):
+            self.states[box.id] = "started"  # it is ready when somebody looks
         return shown(self._shown(box))
 
     async def list(self, request: Request) -> Response:
@@ -191,12 +192,12 @@ class DaytonaServer:
         box = self._box(request)
         dead = self._shown(box)
         self.engine.terminate(box.id)
-        self._states[box.id] = "destroyed"
+        self.states[box.id] = "destroyed"
         return shown(dead)
 
     async def start(self, request: Request) -> Response:
         box = self._box(request)
-        box.state, self._states[box.id] = "running", "starting"
+        box.state, self.states[box.id] = "running", "starting"
         return shown(self._shown(box))
 
     async def stop(self, request: Request) -> Response:
@@ -205,14 +206,14 @@ class DaytonaServer:
         if self._asked[box.id].auto_delete_interval == 0:
             self.engine.terminate(box.id)
             return shown(self._shown(box))
-        box.state, self._states[box.id] = "stopped", "stopped"
+        box.state, self.states[box.id] = "stopped", "stopped"
         return shown(self._shown(box))
 
     async def pause(self, request: Request) -> Response:
         box = self._box(request)
         if box.settings["class"] != "linux-vm":
             raise Refused(400, "containers cannot be paused")
-        box.state, self._states[box.id] = "paused", "paused"
+        box.state, self.states[box.id] = "paused", "paused"
         return shown(self._shown(box))
 
     async def set_ttl(self, request: Request) -> Response:
@@ -246,7 +247,7 @@ class DaytonaServer:
         self.engine.take_snapshot(box.id, snapshot_id=asked.name)
         self._snapshot_kinds[asked.name] = (dict(box.settings["sizes"]), kind)  # type: ignore[call-overload]
         self.snapshot_states[asked.name] = "snapshotting"
-        self._states[box.id] = "snapshotting"
+        self.states[box.id] = "snapshotting"
         return shown(self._shown(box))
 
     def _snapshot_state(self, name: str) -> str:

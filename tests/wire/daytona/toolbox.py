@@ -42,6 +42,7 @@ class Toolbox:
         self.faults = faults
         self._token = token
         self.sessions: dict[tuple[str, str], Session] = {}
+        self.executed: list[ExecuteRequest] = []
         base = "/toolbox/{box}"
         session = f"{base}/process/session"
         command = f"{session}/{{session}}/command/{{command}}"
@@ -85,6 +86,7 @@ class Toolbox:
     async def execute(self, request: Request, box: Box) -> Response:
         """Both streams in one text; at the deadline the shell is killed, and what it started is not."""
         asked = await received(request, ExecuteRequest)
+        self.executed.append(asked)
         process = await box.spawn(["sh", "-c", asked.command], cwd=asked.cwd or "/tmp", env=asked.envs, stderr=False)
         try:
             output, _ = await asyncio.wait_for(process.communicate(), asked.timeout or DEFAULT_TIMEOUT_S)
