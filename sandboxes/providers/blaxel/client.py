@@ -15,7 +15,8 @@ from typing import Any
 
 import httpx2
 
-from sandboxes.providers.blaxel.errors import Refusal, broken, malformed
+from sandboxes.errors import ProviderUnavailable
+from sandboxes.providers.blaxel.errors import NAME, Refusal, broken, malformed
 
 API_VERSION = "2026-09-22"
 """Before 2026-04-28 lists were bare arrays without pages."""
@@ -115,6 +116,8 @@ class BlaxelClient:
         **content: Any,
     ) -> AsyncIterator[httpx2.Response]:
         """An answer whose body is still to be read. Raises httpx2's errors, and `ProviderUnavailable` for a bad address."""
+        if self._http.is_closed:
+            raise ProviderUnavailable("the provider was closed", provider=NAME)
         try:
             timeout = httpx2.Timeout(timeout_s, connect=CONNECT_S, pool=None)
             async with self._http.stream(method, url, headers=headers, timeout=timeout, **content) as response:

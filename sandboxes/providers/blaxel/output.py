@@ -17,7 +17,7 @@ from sandboxes.providers.blaxel.errors import NAME, malformed
 RECORDS = "application/x-ndjson"
 LINE_BYTES = 1 << 23
 """Longest line: a record holds a chunk of output, and text one line of base64."""
-MARKS = re.compile(rb"stdout:|stderr:[^\n]*|\[keepalive\]")
+MARKS = re.compile(rb"stdout:|\[keepalive\]")
 GAP = b"[output truncated"
 ALIVE = b"[keepalive]"
 
@@ -78,7 +78,7 @@ async def stdout_of(response: httpx2.Response) -> AsyncIterator[bytes]:
 async def _stdout_of_text(response: httpx2.Response) -> AsyncIterator[bytes]:
     """Every chunk begins with a mark, wherever in a line it begins, and a sign of life may stand in the middle of one.
 
-    Base64 has neither colons nor brackets, so that a mark is one wherever it stands.
+    Base64 has neither colons nor brackets, so that a mark is one wherever it stands. Standard error goes elsewhere.
     """
     held = b""
     async for line in lines_of(response):
@@ -86,7 +86,7 @@ async def _stdout_of_text(response: httpx2.Response) -> AsyncIterator[bytes]:
             raise StreamLost("the sandbox's API left output out", provider=NAME)
         text = held + MARKS.sub(b"", line)
         held = b""
-        if line.endswith(ALIVE) or line.startswith(b"stderr:"):
+        if line.endswith(ALIVE):
             held = text  # what ends here is the sign of life, not the line
         else:
             yield text + b"\n"

@@ -31,7 +31,7 @@ class ProcessStream:
     def __init__(self, api: SandboxApi, name: str, pipe: str) -> None:
         self._api = api
         self._name = name
-        self._pipe = pipe
+        self.pipe = pipe
         self._writing = asyncio.Lock()
         self._reading = AsyncExitStack()
         self._response: httpx2.Response | None = None
@@ -51,7 +51,7 @@ class ProcessStream:
         """Once and in order. A write that nobody knows the fate of ends the stream: a second copy would spoil it."""
         try:
             async with self._writing:
-                if self._pipe:
+                if self.pipe:
                     await self._write_pipe(data)
                 else:
                     await self._api.once(
@@ -61,14 +61,13 @@ class ProcessStream:
                         headers={"Content-Type": "application/octet-stream"},
                         timeout_s=WRITE_S,
                     )
-        except StreamLost:
-            raise
         except SandboxError as error:
+            await self._stop_reading()  # whoever reads has to learn of it: only that side opens the stream anew
             raise StreamLost(f"nothing can be written to the process any more: {error}", provider=NAME) from error
 
     async def _write_pipe(self, data: bytes) -> None:
         """`data` is a line of ASCII that fits in a word (see `FramedStream`)."""
-        line = f"printf %s {shlex.quote(data.decode('ascii'))} > {self._pipe}"
+        line = f"printf %s {shlex.quote(data.decode('ascii'))} > {self.pipe}"
         done = await self._api.start(f"rlm-in-{uuid4().hex}", line, timeout_s=WRITE_S, wait=True)
         if done.get("exitCode") != 0:
             raise StreamLost(f"writing to the pipe ended with {done.get('exitCode')}", provider=NAME)
@@ -84,10 +83,13 @@ class ProcessStream:
             raise StreamLost(f"the stream is closed: {type(error).__name__}", provider=NAME) from error
 
     async def close(self) -> None:
-        with contextlib.suppress(httpx2.HTTPError, SandboxError, RuntimeError):
-            await self._reading.aclose()
+        await self._stop_reading()
         with contextlib.suppress(SandboxError):
             await self._api.kill(self._name, timeout_s=CLOSE_S)
-        if self._pipe:
+        if self.pipe:
             with contextlib.suppress(SandboxError):
-                await self._api.start(f"rlm-rm-{uuid4().hex}", f"rm -f {self._pipe}", timeout_s=CLOSE_S, wait=False)
+                await self._api.start(f"rlm-rm-{uuid4().hex}", f"rm -f {self.pipe}", timeout_s=CLOSE_S, wait=False)
+
+    async def _stop_reading(self) -> None:
+        with contextlib.suppress(httpx2.HTTPError, httpx2.StreamError, SandboxError):
+            await self._reading.aclose()

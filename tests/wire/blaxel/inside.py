@@ -30,6 +30,8 @@ class Inside:
         """Images before autumn 2026: no standard input, output as text only."""
         self.started: list[dict[str, Any]] = []
         """What was asked for of every process."""
+        self.undelivered = 0
+        """How many requests the gateway refuses, and says that they reached nothing."""
         self.stops: list[str] = []
         self._refuse = refuse
         self._processes: dict[tuple[str, str], Running] = {}
@@ -73,6 +75,11 @@ class Inside:
             refused = self._refuse(request)
             if refused is not None:
                 return refused
+            if self.undelivered:
+                self.undelivered -= 1
+                return platform_error(
+                    503, "UPSTREAM_CONNECT_FAILED", "not dispatched", retryable=True, safe_to_retry_request=True
+                )
             return await disturbed(self.faults, operation, request, lambda: answer(request), error_of)
 
         return guarded
