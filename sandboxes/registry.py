@@ -9,7 +9,9 @@ from sandboxes.contract import Provider
 from sandboxes.errors import InvalidSpec, Unsupported
 
 PROVIDERS = {
+    "blaxel": "sandboxes.providers.blaxel.BlaxelProvider",
     "local": "sandboxes.providers.local.LocalProvider",
+    "daytona": "sandboxes.providers.daytona.DaytonaProvider",
     "northflank": "sandboxes.providers.northflank.NorthflankProvider",
 }
 

@@ -34,6 +34,8 @@ class FramedStream:
             while (end := self._read.find(b"\n", start)) >= 0:
                 line = bytes(self._read[start:end])
                 start = end + 1
+                if not line:
+                    continue  # padding
                 try:
                     yield binascii.a2b_base64(line)
                 except binascii.Error as error:

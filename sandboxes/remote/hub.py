@@ -36,6 +36,8 @@ RUNNER = f"{FOLDER}/runner.py"
 LOG = f"{FOLDER}/log"
 ATTACHED, ABSENT = b'{"line":"attached"}\n', b'{"line":"absent"}\n'
 """First line of `attach`: there is a hub, or there is none and one has to be started."""
+PADDING = b"\n\n"
+"""Behind what is framed: Daytona's client keeps up to two bytes at the end of an output to itself until more arrives."""
 READY_S = 30.0
 
 
@@ -179,7 +181,7 @@ def attach(workspace: str, kind: str, *, framed: bool = False) -> None:
         os.write(1, ABSENT)
         return
     line.sendall(kind.encode() + b"\n")
-    os.write(1, ATTACHED)
+    os.write(1, ATTACHED + PADDING if framed else ATTACHED)
     unframed = Unframed() if framed else None
     while True:
         readable, _, _ = select.select([0, line.fileno()], [], [])
@@ -228,7 +230,7 @@ class Unframed:
 
 
 def framed_line(data: bytes) -> bytes:
-    return binascii.b2a_base64(data)
+    return binascii.b2a_base64(data) + PADDING
 
 
 def main(words: list[str]) -> None:

@@ -17,6 +17,7 @@ def serve_asgi(app: Any, **options: Any) -> Iterator[str]:
     """The address, `http://127.0.0.1:port`."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    listener.listen(128)  # whoever connects before the server runs, waits
     config = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1, **options)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])), name="fake-vendor", daemon=True)

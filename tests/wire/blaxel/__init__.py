@@ -1,0 +1,1 @@
+"""Blaxel's control plane and the API inside its sandboxes, as one HTTP server."""
