@@ -84,12 +84,17 @@ def needs_fields() -> dict[str, forms.Field]:
             widget=forms.TextInput({"placeholder": "none"}),
         ),
         "gpu_count": forms.IntegerField(required=False, min_value=1, max_value=16, label="GPUs per sandbox"),
-        "region": forms.CharField(required=False, max_length=253, help_text="As the provider calls it."),
+        "region": forms.CharField(
+            required=False, max_length=253, label="Region", help_text="As the provider calls it."
+        ),
         "network": forms.ChoiceField(required=False, choices=NETWORKS, label="What the code may reach"),
         "hosts": forms.CharField(required=False, max_length=2000, label="Hosts", help_text="Separated by commas."),
         "isolation": forms.ChoiceField(choices=ISOLATIONS, required=False, label="Isolated at least by"),
         "attestations": forms.CharField(
-            required=False, max_length=500, help_text="Kinds your team must hold of the provider, such as BAA."
+            required=False,
+            max_length=500,
+            label="Attestations",
+            help_text="Kinds your team must hold of the provider, such as BAA.",
         ),
         "max_usd_per_hour": forms.FloatField(
             required=False, min_value=0.0001, max_value=100_000, label="At most, in USD an hour", help_text="A sandbox."

@@ -30,6 +30,8 @@ class Fit:
     estimate: Estimate = field(default_factory=lambda: Estimate(None))
     place: Place | None = None
 
+    missing_key: bool = False
+
     @property
     def fits(self) -> bool:
         return not self.problems
@@ -73,7 +75,7 @@ def fit_of(name: str, needs: Needs, spec: Spec, team: Team) -> Fit:
     estimate = provider.estimate(spec)
     problems += provider.validate(spec)
     problems += _beyond_the_spec(name, title, needs, provider, estimate, attested_kinds(team, name))
-    return Fit(name, title, tuple(_once(problems)), estimate, place)
+    return Fit(name, title, tuple(_once(problems)), estimate, place, missing_key=place is None)
 
 
 def attested_kinds(team: Team, provider: str) -> set[str]:

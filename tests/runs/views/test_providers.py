@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from rlmweb.audit.models import AuditEntry
 from runs.form_config import SAME
+from runs.form_limits import initial_values
 from sandboxes.accounts.keeping import order_of
 from sandboxes.accounts.opening import secrets_of
 from sandboxes.models import ProviderAccount, ProviderAttestation, SandboxRecord
@@ -190,7 +191,8 @@ def test_bad_needs_are_an_error_that_names_the_field(cast: Cast, bad: dict[str, 
 
 def test_a_session_that_no_provider_can_run_is_not_started(cast: Cast) -> None:
     client = cast.client("researcher")
-    data = {"source": "example", "example": "s-niah", "root": "scripted:tour", "sub": SAME, "provider": "northflank"}
+    data = {name: value for name, value in initial_values().items() if value is not None}
+    data |= {"source": "example", "example": "s-niah", "root": "scripted:tour", "sub": SAME, "provider": "northflank"}
     response = client.post(reverse("runs:session_new"), data)
     assert response.status_code == 422
     assert "has no key for it" in response.content.decode()
