@@ -38,6 +38,11 @@ class Needs(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbi
     max_usd_per_hour: Annotated[float, msgspec.Meta(gt=0, le=100_000)] | None = None
     image: NameOrNone = ""
 
+    @property
+    def gpus(self) -> int:
+        """How many each sandbox has."""
+        return self.gpu_count if self.gpu else 0
+
     def spec(
         self, *, memory_mb: int, lifetime_s: int, idle_s: int, tier: str = "", labels: dict[str, str] | None = None
     ) -> Spec:

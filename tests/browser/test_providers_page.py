@@ -69,7 +69,7 @@ async def test_what_fits_is_shown_before_a_session_starts(team: Team, site: Site
     await page.get_by_text("What the sandbox has to be").click()
     await page.get_by_label("GPU", exact=True).fill("H100")
     await page.get_by_role("button", name="Show which providers fit").click()
-    await expect(page.locator("#fits").get_by_text("local sandboxes have no GPU")).to_be_visible()
+    await expect(page.locator("#fits").get_by_text("this machine has no NVIDIA GPU")).to_be_visible()
     await expect(page.locator("#fits tbody tr")).not_to_have_count(0)
     await picture(page, "new-session-fits")
     await page.get_by_label("GPUs per sandbox").fill("99")

@@ -190,6 +190,6 @@ def test_a_session_asks_before_it_starts(open_vendor: OpenVendor) -> None:
     team = team_at()
     with pytest.raises(InvalidConfig, match=r"provider: .* has no key"):
         start(team, config_at(AT[0], rig))
-    with pytest.raises(InvalidConfig, match=r"sandbox\.gpu: local sandboxes have no GPU"):
+    with pytest.raises(InvalidConfig, match=r"sandbox\.gpu: this machine has no NVIDIA GPU"):
         start(team, scripted_config(SCRIPT, sandbox=Needs(gpu=("H100",))))
     assert not Session.objects.filter(team=team).exists()

@@ -173,7 +173,7 @@ def test_why_a_provider_does_not_fit_is_said_before_anything_is_spent(cast: Cast
     save(cast)
     gpu = fits(cast, {"need_gpu": "H100"})
     assert "chip good" in gpu["Northflank"]
-    assert "no GPU" in gpu["This machine"]
+    assert "no NVIDIA GPU" in gpu["This machine"]
     assert "no key" in gpu["Daytona"]
     assert "more than 0.0001" in fits(cast, {"need_max_usd_per_hour": "0.0001"})["Northflank"]
     assert "not known" in fits(cast, {"need_gpu": "H100", "need_max_usd_per_hour": "100"})["Northflank"]
