@@ -67,7 +67,6 @@ _BY_CLASS: tuple[tuple[type[Exception], type[SandboxError]], ...] = (
     (NotEnoughSpaceException, QuotaExceeded),
     (TimeoutException, ProviderUnavailable),
     (ServiceBusyException, ProviderUnavailable),
-    (BuildException, InvalidSpec),
 )
 """More special classes first: the client's `SandboxNotRunningException` is a `TimeoutException`."""
 _BY_STATUS: dict[int, type[SandboxError]] = {
@@ -82,6 +81,8 @@ _BY_STATUS: dict[int, type[SandboxError]] = {
     422: InvalidSpec,
 }
 _IN_WORDS = {"unauthenticated": 401, "permission_denied": 403}
+_OTHER_REQUEST = ("mismatch", "different request", "another request")
+"""In the message of a 409: a key came with a body that is not that of its first request. It never succeeds."""
 _CONCURRENCY = "concurrent"
 """In the message of a 429: the account runs as many sandboxes as it may. Waiting alone does not help."""
 
@@ -93,12 +94,20 @@ def translate(error: Exception) -> SandboxError:
         if type(error) is SandboxException:
             error.status_code = _IN_WORDS.get(rpc.code.value)
     message = str(error)[:MAX_MESSAGE_CHARS] or type(error).__name__
-    native, status = type(error).__name__, getattr(error, "status_code", None)
+    native, status = type(error).__name__, _status(error, message)
     if isinstance(error, RateLimitException) and _CONCURRENCY not in message:
         limited = RateLimited(message, provider=NAME)
         limited.status, limited.native_type = 429, native
         return limited
     return _kind(error, status, message)(message, provider=NAME, native_type=native, status=status)
+
+
+def _status(error: Exception, message: str) -> int | None:
+    """Of the attribute, or of the text, which is where files and templates have it: `403: ...`."""
+    status = getattr(error, "status_code", None)
+    if status is None and isinstance(error, SandboxException | BuildException) and message[3:4] == ":":
+        return int(message[:3]) if message[:3].isdecimal() else None
+    return status
 
 
 def _kind(error: Exception, status: int | None, message: str) -> type[SandboxError]:
@@ -107,8 +116,10 @@ def _kind(error: Exception, status: int | None, message: str) -> type[SandboxErr
     for theirs, ours in _BY_CLASS:
         if isinstance(error, theirs):
             return ours
-    if status is None and isinstance(error, SandboxException) and message[:4] == "403:":
-        return AuthFailed  # of `/files`, which tells the status in its text only
+    if status == 409 and any(words in message for words in _OTHER_REQUEST):
+        return InvalidSpec
+    if status is None and isinstance(error, BuildException):
+        return InvalidSpec  # the build itself failed
     return _BY_STATUS.get(status or 0, ProviderUnavailable)
 
 

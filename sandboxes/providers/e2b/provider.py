@@ -19,12 +19,13 @@ from sandboxes.contract import (
     Spec,
 )
 from sandboxes.errors import InvalidSpec, NotFound, SandboxError
-from sandboxes.providers.e2b import options
+from sandboxes.providers.e2b import options, templates
 from sandboxes.providers.e2b.client import DOMAIN, Client
 from sandboxes.providers.e2b.errors import NAME, translated
 from sandboxes.providers.e2b.machine import E2BMachine, reference
 from sandboxes.providers.e2b.options import BASE, LABEL, MAX_LIFETIME_S, Size
 from sandboxes.providers.e2b.snapshots import Snapshots
+from sandboxes.providers.e2b.templates import IMAGE
 from sandboxes.remote.sandbox import RemoteSandbox
 
 PAGE_SIZE = 100
@@ -177,6 +178,15 @@ class E2BProvider:
 
     async def delete_snapshot(self, snapshot: SnapshotRef) -> None:
         await self._snapshots.delete(_named(snapshot, "snapshot")["snapshot"])
+
+    # Templates ------------------------------------------------------------------------------------------------------
+
+    async def build_template(self, name: str, size: Size, *, image: str = IMAGE) -> str:
+        """Build a template of our own, and offer it to sessions of this provider object from then on. For longer, name
+        it in `templates`. Returns its id."""
+        id = await templates.build(self._client, name, size, image)
+        self._templates[name] = size
+        return id
 
     # The key --------------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,11 @@ from e2b.api.client.models import (
     SandboxState,
     SandboxTimeoutRequest,
     SnapshotInfo,
+    TemplateBuildInfo,
+    TemplateBuildRequestV3,
+    TemplateBuildStartV2,
+    TemplateBuildStatus,
+    TemplateRequestResponseV3,
 )
 from e2b.api.client.types import Unset
 from starlette.applications import Starlette
@@ -54,6 +59,9 @@ class E2BServer:
         self.created: list[dict[str, Any]] = []
         """Bodies of create calls that made something."""
         self.page_size = 100
+        self.builds: dict[str, dict[str, Any]] = {}
+        """Requests for templates and for their builds, by id."""
+        self.build_error = ""
         self._token = token
         self._keys: dict[str, tuple[dict[str, Any], str]] = {}
         self._numbers = itertools.count(1)
@@ -70,6 +78,9 @@ class E2BServer:
                 self._route(f"{one}/pause", "POST", "write", self.pause),
                 self._route(f"{one}/snapshots", "POST", "snapshot", self.snapshot),
                 self._route("/snapshots", "GET", "list", self.list_snapshots),
+                self._route("/v3/templates", "POST", "write", self.begin_template),
+                self._route("/v2/templates/{id}/builds/{build}", "POST", "write", self.build_template),
+                self._route("/templates/{id}/builds/{build}/status", "GET", "get", self.build_status),
                 self._route("/templates/{id:path}", "DELETE", "delete", self.delete_snapshot),
             ]
         )
@@ -219,6 +230,38 @@ class E2BServer:
         if not self.engine.delete_snapshot(name):
             return error_of(404, f"template '{name}' not found")
         return Response(status_code=204)
+
+    # Templates ------------------------------------------------------------------------------------------------------
+
+    async def begin_template(self, request: Request) -> Response:
+        body = await request.json()
+        asked = TemplateBuildRequestV3.from_dict(body)
+        id = f"template{next(self._numbers)}"
+        self.builds[id] = {"request": body}
+        shown = TemplateRequestResponseV3(id, f"build-{id}", False, [str(asked.name)], [], [])
+        return JSONResponse(shown.to_dict(), 202)
+
+    async def build_template(self, request: Request) -> Response:
+        body = await request.json()
+        TemplateBuildStartV2.from_dict(body)
+        self.builds[request.path_params["id"]] |= {"start": body, "polls": 0}
+        return Response(status_code=202)
+
+    async def build_status(self, request: Request) -> Response:
+        """It is ready the second time that somebody looks."""
+        id = request.path_params["id"]
+        build = self.builds[id]
+        build["polls"] += 1
+        status, reason = TemplateBuildStatus.BUILDING, dict[str, Any]()
+        if build["polls"] > 1:
+            status = TemplateBuildStatus.ERROR if self.build_error else TemplateBuildStatus.READY
+            asked = build["request"]
+            if self.build_error:
+                reason = {"reason": {"message": self.build_error}}
+            else:
+                self.templates[asked["name"]] = (asked["cpuCount"], asked["memoryMB"])
+        shown = TemplateBuildInfo([], [], id, f"build-{id}", status).to_dict()
+        return JSONResponse({**shown, **reason})
 
 
 def _snapshot(name: str) -> dict[str, Any]:
