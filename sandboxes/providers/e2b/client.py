@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from e2b import AsyncSandbox, ConnectionConfig
@@ -12,10 +13,12 @@ from e2b.api.client_async import get_api_client
 from e2b.exceptions import SandboxNotFoundException
 from packaging.version import Version
 
-from sandboxes.errors import ProviderUnavailable
+from sandboxes.errors import InvalidSpec, ProviderUnavailable
 from sandboxes.providers.e2b.errors import NAME, translated
 
 DOMAIN = "e2b.app"
+SANDBOX_URL = "E2B_SANDBOX_URL"
+"""The one variable of the client that no argument of ours replaces where sandboxes have addresses of their own."""
 CALL_TIMEOUT_S = 30.0
 
 
@@ -23,6 +26,9 @@ class Client:
     """The client's connections are the process's; what is ours here are only arguments."""
 
     def __init__(self, api_key: str, domain: str, api_url: str, sandbox_url: str) -> None:
+        if not sandbox_url and os.environ.get(SANDBOX_URL):
+            message = f"{SANDBOX_URL} in the environment would lead all sandboxes astray; unset it, or give sandbox_url"
+            raise InvalidSpec(message, provider=NAME)
         self.domain = domain
         self._options: dict[str, Any] = {
             "api_key": api_key,

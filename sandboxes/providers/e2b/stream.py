@@ -180,12 +180,13 @@ class Command:
             except (AuthFailed, AlreadyTerminated):
                 raise
             except SandboxError as error:
-                events = await self._rejoin(error)
-                continue
+                broken = error
+            else:
+                cut = self._cut or self.rejoined
+                return ExecResult(code, bytes(self._kept["stdout"]), bytes(self._kept["stderr"]), cut)
             finally:
                 await close_events(events)
-            cut = self._cut or self.rejoined
-            return ExecResult(code, bytes(self._kept["stdout"]), bytes(self._kept["stderr"]), cut)
+            events = await self._rejoin(broken)
 
     async def _rejoin(self, broken: SandboxError) -> Any:
         self.rejoined = True

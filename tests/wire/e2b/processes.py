@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,10 @@ class Processes(ProcessService):
         """What was asked for of every process, with the request's headers."""
         self.connected: list[int] = []
         self.killed: list[int] = []
+        self.heard = threading.Event()
+        """Somebody was sent what a process wrote."""
+        self.joined = threading.Event()
+        """Somebody connected to a process that runs."""
 
     def _box(self, ctx: Any) -> Box:
         return self.engine.box(ctx.request_headers["e2b-sandbox-id"])
@@ -127,6 +132,7 @@ class Processes(ProcessService):
         running = self._selected(request.process, ctx)
         self.connected.append(running.process.pid)
         async for event in self._events(running):
+            self.joined.set()
             yield process_pb.ConnectResponse(event=event)
 
     async def _events(self, running: Running) -> AsyncIterator[process_pb.ProcessEvent]:
@@ -146,6 +152,8 @@ class Processes(ProcessService):
                 if event is DROPPED:
                     raise ConnectError(Code.UNAVAILABLE, "the connection was lost")
                 yield event
+                if event.event.field == "data":
+                    self.heard.set()
                 if event.event.field == "end":
                     return
         finally:
