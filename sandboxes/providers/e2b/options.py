@@ -1,6 +1,6 @@
 """A `Spec` in the words of E2B's create call, and what is wrong with it. No network, no client.
 
-Sources: the client 2.63.0 (fields), e2b.dev/docs and its FAQ (limits, rates), read 2026-11-22.
+Sources: the client 2.63.0 (fields), e2b.dev/docs/billing and its FAQ (limits, rates), read 2026-11-22.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LIFETIME_LABEL = "rlmweb-lifetime"
 MAX_LIFETIME_S = 24 * 3600
 EVERYTHING = "0.0.0.0/0"
 USD_PER_VCPU_S, USD_PER_GIB_S = Decimal("0.000014"), Decimal("0.0000045")
-RATES_AS_OF, RATES_SOURCE = "2026-11-22", "e2b.dev, FAQ on billing"
+RATES_AS_OF, RATES_SOURCE = "2026-11-22", "e2b.dev/docs/billing and its FAQ"
 _HOST = re.compile(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
@@ -44,7 +44,7 @@ class Size:
 
 
 BASE = {"base": Size(2, 512)}
-"""The vendor's own template; its size is the documented default of templates."""
+"""The vendor's own template. Third parties tell of this size; where an account's is another, `templates` says so."""
 
 
 def choose(spec: Spec, templates: Mapping[str, Size]) -> str | None:
