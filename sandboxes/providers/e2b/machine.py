@@ -23,6 +23,7 @@ from sandboxes.errors import (
     InvalidSpec,
     NotFound,
     NotReady,
+    ProviderUnavailable,
     RateLimited,
     SandboxError,
     Unsupported,
@@ -115,10 +116,16 @@ class E2BMachine(BareMachine):
                 async with asyncio.timeout(timeout_s):
                     return await command.run(words, {**env, RUN_MARK: mark}, timeout_s + GRACE_S)
             except TimeoutError as error:
-                with contextlib.suppress(SandboxError, TimeoutError):
-                    async with asyncio.timeout(GRACE_S):
-                        await self._shell(KILL_MARKED, f"{RUN_MARK}={mark}")
+                await self._kill_marked(mark)
                 raise ExecTimeout(f"it ran longer than {timeout_s:g} s", provider=NAME) from error
+            except ProviderUnavailable:
+                await self._kill_marked(mark)  # it may run all the same, and whoever tries again would have two
+                raise
+
+    async def _kill_marked(self, mark: str) -> None:
+        with contextlib.suppress(SandboxError, TimeoutError):
+            async with asyncio.timeout(GRACE_S):
+                await self._shell(KILL_MARKED, f"{RUN_MARK}={mark}")
 
     async def _shell(self, line: str, *words: str) -> ExecResult:
         return await Command(self._processes, 4096).run(["/bin/sh", "-c", line, "sh", *words], {}, GRACE_S)

@@ -238,6 +238,14 @@ def test_a_command_that_ended_out_of_sight_is_no_result(server: E2BServer, sandb
     assert not caught.value.resumable
 
 
+def test_a_command_whose_start_got_lost_does_not_run_on(server: E2BServer, sandbox: Sandbox) -> None:
+    server.faults.add("exec", Fault(kind="lose_reply"))
+    with pytest.raises(ProviderUnavailable):
+        sh(sandbox, "sleep 65.5")
+    lines = "for d in /proc/[0-9]*; do tr '\\0' ' ' < $d/cmdline; echo; done 2>/dev/null"
+    assert sh(sandbox, f"{lines} | grep -c '^sleep 65.5' || true").stdout.strip() == b"0"
+
+
 def test_a_cancelled_call_is_cancelled(server: E2BServer, sandbox: Sandbox) -> None:
     """The client's library makes an error of its own of it, which would go for a broken stream."""
 
