@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from typing import Any
 
@@ -23,7 +24,10 @@ class AccountForm(forms.Form):
     """What a vendor asks for. Secrets are write-only: never put into a page, not even after an error."""
 
     def __init__(self, vendor: Vendor, data: Any = None, *, has_key: bool = False, initial: Any = None) -> None:
-        super().__init__(data, prefix=vendor.name, initial=initial)
+        shown = {
+            name: json.dumps(value) if isinstance(value, dict) else value for name, value in (initial or {}).items()
+        }
+        super().__init__(data, prefix=vendor.name, initial=shown)
         for field in vendor.fields:
             required = field.required and not (field.secret and has_key)
             if field.kind == "flag":

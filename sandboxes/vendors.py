@@ -19,7 +19,7 @@ class Field:
     label: str
     secret: bool = False
     required: bool = True
-    kind: Literal["text", "url", "flag"] = "text"
+    kind: Literal["text", "url", "flag", "json"] = "text"
     help: str = ""
     example: str = "example"
 
@@ -57,6 +57,31 @@ VENDORS = {
             ),
             extra="daytona",
             where="app.daytona.io, Keys; sandboxes and snapshots must be writable and deletable with it",
+        ),
+        Vendor(
+            "e2b",
+            "E2B",
+            (
+                Field("api_key", "API key", secret=True),
+                Field(
+                    "templates",
+                    "Templates",
+                    required=False,
+                    kind="json",
+                    help='Yours, with their cores and MiB, as JSON: {"my-template": [4, 8192]}. Empty: E2B\'s own.',
+                    example="",
+                ),
+                Field(
+                    "public_ports",
+                    "Public ports",
+                    required=False,
+                    kind="flag",
+                    help="Whoever knows the address of a port reaches it.",
+                    example="",
+                ),
+            ),
+            extra="e2b",
+            where="e2b.dev/dashboard, Keys",
         ),
         Vendor(
             "northflank",

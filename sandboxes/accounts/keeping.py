@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
@@ -18,7 +19,7 @@ from sandboxes.accounts.opening import bound_to, provider_of
 from sandboxes.errors import SandboxError
 from sandboxes.models import ProviderAccount, ProviderAttestation, ProviderOrder, SandboxRecord
 from sandboxes.registry import PROVIDERS
-from sandboxes.vendors import LOCAL, TITLES, VENDORS, Vendor
+from sandboxes.vendors import LOCAL, TITLES, VENDORS, Field, Vendor
 
 PING_TIMEOUT_S = 30.0
 MAX_VALUE_CHARS = 4096
@@ -170,12 +171,25 @@ def _options(vendor: Vendor, values: Mapping[str, Any]) -> dict[str, Any]:
             raise Refused(f"{field.label}: enter it.", field.name)
         if len(text) > MAX_VALUE_CHARS or not text.isprintable():
             raise Refused(f"{field.label}: at most {MAX_VALUE_CHARS} printable characters.", field.name)
+        if text and field.kind == "json":
+            options[field.name] = _object(text, field)
+            continue
         if text and field.kind == "url":
             text = text.rstrip("/")
             check_address(vendor.name, text)
         if text:
             options[field.name] = text
     return options
+
+
+def _object(text: str, field: Field) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise Refused(f"{field.label}: this is no JSON: {error}", field.name) from error
+    if not isinstance(value, dict):
+        raise Refused(f"{field.label}: enter a JSON object, in braces.", field.name)
+    return value
 
 
 def _audit(action: str, account: ProviderAccount, actor: str, source: str) -> None:

@@ -67,7 +67,7 @@ def describing(name: str) -> Provider:
     """A provider that can say what it can do and what it costs, without any key. Raises `Unsupported`, `InvalidSpec`."""
     if name == LOCAL:
         return local_provider()
-    values = {field.name: field.example for field in VENDORS[name].fields if field.kind != "flag"}
+    values = {field.name: field.example for field in VENDORS[name].fields if field.kind not in ("flag", "json")}
     return _kept(("example", name), name, values)
 
 

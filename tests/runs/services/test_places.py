@@ -13,6 +13,7 @@ from cryptography.fernet import Fernet
 from rlmweb.bench.outside import log_faults, wait_until
 from rlmweb.teams.models import Team
 from runs.access import Actor
+from runs.engine.limits import Limits
 from runs.models import Node, Session, Step
 from runs.services.config import InvalidConfig, SessionConfig
 from runs.services.sessions import start_session
@@ -71,7 +72,8 @@ def team_at(*names: str) -> Team:
 def config_at(name: str, rig: Rig, **fields: Any) -> SessionConfig:
     """Needs that the smallest spec of the vendor's rig has."""
     needs = Needs(cpu=rig.spec.cpu, network=rig.spec.network.mode)
-    return scripted_config(SCRIPT, provider=name, sandbox=fields.pop("sandbox", needs), **fields)
+    limits = Limits(memory_mb=rig.spec.memory_mb)
+    return scripted_config(SCRIPT, provider=name, sandbox=needs, limits=limits, **fields)
 
 
 def start(team: Team, config: SessionConfig) -> Session:

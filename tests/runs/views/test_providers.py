@@ -196,3 +196,21 @@ def test_a_session_that_no_provider_can_run_is_not_started(cast: Cast) -> None:
     response = client.post(reverse("runs:session_new"), data)
     assert response.status_code == 422
     assert "has no key for it" in response.content.decode()
+
+
+@pytest.mark.parametrize("text", ["{", "[1, 2]", "4"])
+def test_json_that_is_none_is_refused(cast: Cast, text: str) -> None:
+    data = {"team": cast.team.slug, "e2b-api_key": "e2b_0123456789abcdef", "e2b-templates": text}
+    response = cast.client("lead").post(reverse("runs:account_save", args=["e2b"]), data)
+    assert response.status_code == 422
+    assert "JSON" in response.content.decode()
+
+
+def test_templates_are_kept_as_they_are_entered(cast: Cast) -> None:
+    data = {"team": cast.team.slug, "e2b-api_key": "e2b_0123456789abcdef", "e2b-templates": '{"big": [4, 8192]}'}
+    client = cast.client("lead")
+    assert client.post(reverse("runs:account_save", args=["e2b"]), data).status_code == 302
+    assert ProviderAccount.objects.get().options["templates"] == {"big": [4, 8192]}
+    assert "&quot;big&quot;: [4, 8192]" in client.get(reverse("runs:providers")).content.decode()
+    needs = {"need_cpu": "4"}
+    assert "chip good" in fits(cast, needs)["E2B"] or "memory_mb" in fits(cast, needs)["E2B"]
