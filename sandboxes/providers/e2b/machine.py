@@ -38,7 +38,7 @@ from sandboxes.remote.machine import BareMachine
 TRANSFER_TIMEOUT_S = 1800.0
 STATE_TIMEOUT_S = 120.0
 GRACE_S = 15.0
-RUN_MARK = "RLMWEB_RUN"
+RUN_MARK = "RLM_RUN"
 IN_FOLDER = 'mkdir -p "$1" && cd "$2" && shift 2 && exec "$@"'
 KILL_MARKED = (
     'for n in 1 2 3; do for f in $(grep -lsF "$1" /proc/[0-9]*/environ); do '
