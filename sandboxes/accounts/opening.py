@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 MOST_OPEN = 256
 """Provider objects that one process keeps; beyond, those that were not used for longest are closed."""
 
+CLOSE_AFTER_S = 3600.0
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -107,8 +109,14 @@ def _kept(named: tuple[object, ...], name: str, values: dict[str, Any] | Provide
         closing = [(old, _open.pop(old)) for old in stale]
     for old, provider in closing:
         if old[0] == os.getpid():
-            aio.submit(_close(provider))
+            _close_later(provider)
     return kept
+
+
+def _close_later(provider: Provider) -> None:
+    """Not at once: a step that began with it goes on with it."""
+    loop = aio.background_loop()
+    loop.call_soon_threadsafe(loop.call_later, CLOSE_AFTER_S, lambda: aio.submit(_close(provider)))
 
 
 async def _close(provider: Provider) -> None:
