@@ -6,18 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sandboxes.errors import InvalidSpec
+from sandboxes.runner_env import RUNNER_ENV
 
 BASE_ENV = {
     "PATH": "/usr/bin:/bin",
     "LANG": "C.UTF-8",
-    # One thread: OpenMP's own threads hang after a fork, which is how snapshots are taken.
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    # The allocator of pyarrow starts a thread otherwise, and a process with threads cannot be copied live.
-    "JE_ARROW_MALLOC_CONF": "background_thread:false",
-    # Huge pages make the fork of a large heap about twenty times cheaper.
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-    "PYTHONHASHSEED": "0",
+    **RUNNER_ENV,
 }
 MAX_ENV = 64
 MAX_LABELS = 16

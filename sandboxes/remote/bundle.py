@@ -28,7 +28,12 @@ class CapacityUnavailable(Exception):
 @cache
 def line_source() -> str:
     folder = Path(__file__).parent
-    return HEADER + "".join(map(_part, (folder.parent / "relay.py", folder / "commands.py", folder / "hub.py")))
+    return HEADER + "".join(
+        map(
+            _part,
+            (folder.parent / "runner_env.py", folder.parent / "relay.py", folder / "commands.py", folder / "hub.py"),
+        )
+    )
 
 
 def _part(path: Path) -> str:

@@ -25,6 +25,7 @@ import sys
 from sandboxes.errors import CapacityUnavailable, NotFound
 from sandboxes.relay import ClientLine, RunnerLine, SideLine
 from sandboxes.remote.commands import COPY_BYTES, execute, serve_file
+from sandboxes.runner_env import RUNNER_ENV
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ async def keep(workspace: str, arguments: list[str], ready: int) -> None:
         os.dup2(theirs.fileno(), 1)
         command = [sys.executable, "-s", "-B", os.path.join(workspace, RUNNER), *arguments, "--relay", "1"]
         os.chdir(workspace)
-        os.execv(sys.executable, command)  # noqa: S606
+        os.execve(sys.executable, command, {**RUNNER_ENV, **os.environ})  # noqa: S606
     theirs.close()
     ours.setblocking(False)
     line = RunnerLine(lambda: settle(started), lambda: settle(ended), lambda count: None)

@@ -17,6 +17,7 @@ from sandboxes.link import RunnerLink
 from sandboxes.manifest import decode_manifest
 from sandboxes.remote.hub import SOCKET
 from sandboxes.remote.sandbox import RemoteSandbox
+from sandboxes.runner_env import RUNNER_ENV
 from sandboxes.side import SideLink
 from tests.wire.direct import DirectMachine
 from tests.wire.engine import Box, Engine
@@ -82,6 +83,11 @@ def host(sandbox: RemoteSandbox) -> Iterator[Host]:
 def test_cells_run_and_state_stays(host: Host) -> None:
     assert host.run("a", "x = 41") == ""
     assert host.run("b", "print(x + 1)") == "42\n"
+
+
+def test_code_finds_what_makes_it_repeatable_and_copyable(host: Host) -> None:
+    code = f"import os; print({{name: os.environ.get(name) for name in {sorted(RUNNER_ENV)!r}}} == {RUNNER_ENV!r})"
+    assert host.run(code).stdout == "True\n"
 
 
 def test_a_broken_stream_loses_nothing(engine: Engine, box: Box, host: Host) -> None:
