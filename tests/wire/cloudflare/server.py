@@ -127,7 +127,10 @@ class BridgeServer:
         if cwd is None:
             return _error(403, "cwd must resolve to a location within /workspace", "invalid_request")
         line = " ".join(_quoted(word) for word in body["argv"])
+        first = not box.processes
         process = await box.spawn(["bash", "-c", line], cwd=cwd)
+        if first:  # to its end, so that it is done also where its answer is lost
+            return Response(b"".join([event async for event in self._events(process)]), media_type="text/event-stream")
         return StreamingResponse(self._events(process), media_type="text/event-stream")
 
     async def _events(self, process: Process) -> AsyncIterator[bytes]:
@@ -172,15 +175,19 @@ class BridgeServer:
         data = await request.body()
         if len(data) > LIMIT_BYTES:
             return _error(413, f"payload too large: {len(data)} bytes", "payload_too_large")
-        target: Path = box.host_path(path)
-        if not target.parent.is_dir():
+        if not _write(box.host_path(path), data):
             return _error(502, "write failed: no such folder", "workspace_archive_write_error")
-        target.write_bytes(data)
         return JSONResponse({"ok": True})
 
     async def tunnel(self, request: Request, box: Box) -> Response:
         port = request.path_params["port"]
         return JSONResponse({"port": port, "url": f"https://{box.id[:8]}-{port}.example.com"})
+
+
+def _write(target: Path, data: bytes) -> bool:
+    if target.parent.is_dir():
+        target.write_bytes(data)
+    return target.is_file()
 
 
 def _raw_rest(request: Request) -> str:

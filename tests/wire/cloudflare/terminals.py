@@ -66,7 +66,11 @@ class Terminals:
     async def _carry(self, socket: WebSocket, process: Process) -> None:
         loop = asyncio.get_running_loop()
         dropped: asyncio.Future[None] = loop.create_future()
-        forget = self._faults.on_drop(lambda: loop.call_soon_threadsafe(dropped.cancel))
+
+        def drop() -> None:
+            loop.call_soon_threadsafe(dropped.cancel)
+
+        forget = self._faults.on_drop(drop)
         tasks: list[asyncio.Future[None]] = [
             asyncio.ensure_future(self._input(socket, process)),
             asyncio.ensure_future(self._output(socket, process)),
