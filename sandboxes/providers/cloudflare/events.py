@@ -33,6 +33,7 @@ async def result_of(response: httpx.Response) -> tuple[int, str, str]:
     """Exit code, standard output and error. Raises `ProviderUnavailable`."""
     if not response.headers.get("content-type", "").startswith(EVENTS):
         raise malformed(f"a stream of type {response.headers.get('content-type', '')!r}")
+    code: int | None = None
     output: dict[str, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
     async for name, data in events_of(response):
         try:
@@ -40,7 +41,6 @@ async def result_of(response: httpx.Response) -> tuple[int, str, str]:
                 output[name] += base64.b64decode(data)
             elif name == "exit":
                 code = int(json.loads(data)["exit_code"])
-                return code, output["stdout"].decode("utf-8", "replace"), output["stderr"].decode("utf-8", "replace")
             elif name == "error":
                 said = json.loads(data)
                 code_name = str(said.get("code"))
@@ -49,4 +49,6 @@ async def result_of(response: httpx.Response) -> tuple[int, str, str]:
             raise malformed(f"the event {name} {data[:80]!r}") from error
         if sum(map(len, output.values())) > OUTPUT_BYTES:
             raise malformed("the output is longer than all measure")
-    raise malformed("the output ends without an exit code")
+    if code is None:
+        raise malformed("the output ends without an exit code")
+    return code, output["stdout"].decode("utf-8", "replace"), output["stderr"].decode("utf-8", "replace")

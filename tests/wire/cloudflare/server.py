@@ -130,35 +130,8 @@ class BridgeServer:
         first = not box.processes
         process = await box.spawn(["bash", "-c", line], cwd=cwd)
         if first:  # to its end, so that it is done also where its answer is lost
-            return Response(b"".join([event async for event in self._events(process)]), media_type="text/event-stream")
-        return StreamingResponse(self._events(process), media_type="text/event-stream")
-
-    async def _events(self, process: Process) -> AsyncIterator[bytes]:
-        process.close_stdin()
-        queue: asyncio.Queue[bytes | None] = asyncio.Queue(8)
-
-        async def read(name: str, reader: asyncio.StreamReader | None) -> None:
-            while reader is not None and (data := await reader.read(65536)):
-                text = data.decode("utf-8", "replace").encode()
-                await queue.put(f"event: {name}\ndata: {base64.b64encode(text).decode()}\n\n".encode())
-            await queue.put(None)
-
-        tasks = [asyncio.ensure_future(read("stdout", process.stdout))]
-        tasks.append(asyncio.ensure_future(read("stderr", process.stderr)))
-        open_streams = len(tasks)
-        try:
-            while open_streams:
-                event = await queue.get()
-                if event is None:
-                    open_streams -= 1
-                else:
-                    yield event
-            code = await process.wait()
-            yield f"event: exit\ndata: {json.dumps({'exit_code': code})}\n\n".encode()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await process.close()
+            return Response(b"".join([event async for event in events_of(process)]), media_type="text/event-stream")
+        return StreamingResponse(events_of(process), media_type="text/event-stream")
 
     async def read(self, request: Request, box: Box) -> Response:
         path = _in_workspace("/" + _raw_rest(request))
@@ -188,6 +161,34 @@ def _write(target: Path, data: bytes) -> bool:
     if target.parent.is_dir():
         target.write_bytes(data)
     return target.is_file()
+
+
+async def events_of(process: Process) -> AsyncIterator[bytes]:
+    process.close_stdin()
+    queue: asyncio.Queue[bytes | None] = asyncio.Queue(8)
+
+    async def read(name: str, reader: asyncio.StreamReader | None) -> None:
+        while reader is not None and (data := await reader.read(65536)):
+            text = data.decode("utf-8", "replace").encode()
+            await queue.put(f"event: {name}\ndata: {base64.b64encode(text).decode()}\n\n".encode())
+        await queue.put(None)
+
+    tasks = [asyncio.ensure_future(read("stdout", process.stdout))]
+    tasks.append(asyncio.ensure_future(read("stderr", process.stderr)))
+    open_streams = len(tasks)
+    try:
+        while open_streams:
+            event = await queue.get()
+            if event is None:
+                open_streams -= 1
+            else:
+                yield event
+        code = await process.wait()
+        yield f"event: exit\ndata: {json.dumps({'exit_code': code})}\n\n".encode()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await process.close()
 
 
 def _raw_rest(request: Request) -> str:
