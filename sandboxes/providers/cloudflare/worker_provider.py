@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from sandboxes.contract import Capability, Estimate, Problem, SandboxInfo, SandboxRef, SnapshotRef, Spec, Stability
-from sandboxes.errors import InvalidSpec, NotFound, SandboxError
+from sandboxes.errors import InvalidSpec, NotFound, SandboxError, SnapshotExpired
 from sandboxes.providers.cloudflare import options
 from sandboxes.providers.cloudflare.client import WorkerClient
 from sandboxes.providers.cloudflare.errors import malformed
@@ -131,6 +131,8 @@ class CloudflareWorkerProvider:
         for each in made:
             if isinstance(each, BaseException) and not isinstance(each, SandboxError):
                 raise each
+            if isinstance(each, NotFound | SnapshotExpired):
+                raise each  # of the snapshot, which is the same for all
         return [each for each in made if isinstance(each, RemoteSandbox | SandboxError)]
 
     async def delete_snapshot(self, snapshot: SnapshotRef) -> None:
