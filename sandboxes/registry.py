@@ -11,6 +11,8 @@ from sandboxes.errors import InvalidSpec, Unsupported
 PROVIDERS = {
     "blaxel": "sandboxes.providers.blaxel.BlaxelProvider",
     "local": "sandboxes.providers.local.LocalProvider",
+    "cloudflare": "sandboxes.providers.cloudflare.CloudflareProvider",
+    "cloudflare_worker": "sandboxes.providers.cloudflare.CloudflareWorkerProvider",
     "daytona": "sandboxes.providers.daytona.DaytonaProvider",
     "e2b": "sandboxes.providers.e2b.E2BProvider",
     "northflank": "sandboxes.providers.northflank.NorthflankProvider",

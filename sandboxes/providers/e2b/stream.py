@@ -30,6 +30,8 @@ from sandboxes.providers.e2b.errors import FAILURES, NAME, translate, translated
 OPEN_TIMEOUT_S = 30.0
 SEND_TIMEOUT_S = 60.0
 CLOSE_TIMEOUT_S = 10.0
+QUIET_S = 3.0 * KEEPALIVE_PING_INTERVAL_SEC
+"""envd gives a sign of life every 50 s, as it is asked to; without any for so long a stream is taken for broken."""
 SIGNALS = {"hangup": 1, "interrupt": 2, "aborted": 6, "killed": 9, "segmentation fault": 11, "terminated": 15}
 """How Go names them, in which envd is written."""
 
@@ -113,12 +115,15 @@ async def close_events(events: Any) -> None:
 
 
 async def next_event(events: Any) -> Any:
-    """The payload of the next event; None at the end. Raises what the client raises."""
-    with cancellable():
-        try:
-            event = await anext(events)
-        except StopAsyncIteration:
-            return None
+    """The payload of the next event; None at the end. Raises what the client raises, and `StreamLost` after silence."""
+    try:
+        async with asyncio.timeout(QUIET_S):
+            with cancellable():
+                event = await anext(events)
+    except StopAsyncIteration:
+        return None
+    except TimeoutError as error:
+        raise StreamLost(f"there was no sign of life for {QUIET_S:g} s", provider=NAME) from error
     return event.event.event if event.event is not None else Oneof("keepalive", None)
 
 

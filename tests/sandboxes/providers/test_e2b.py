@@ -47,7 +47,7 @@ from sandboxes.errors import (
     StreamLost,
     Unsupported,
 )
-from sandboxes.providers.e2b import E2BProvider
+from sandboxes.providers.e2b import E2BProvider, stream
 from sandboxes.providers.e2b.errors import translate, translated
 from sandboxes.providers.e2b.machine import E2BMachine
 from sandboxes.providers.e2b.stream import exit_code
@@ -290,6 +290,24 @@ def test_a_stream_that_a_snapshot_broke_is_opened_anew(server: E2BServer, sandbo
     host.close()
     assert server.envd.processes.connected == []
     assert server.envd.processes.killed
+
+
+def test_a_stream_without_a_sign_of_life_is_broken(
+    monkeypatch: pytest.MonkeyPatch, rig: Rig, server: E2BServer, sandbox: Sandbox
+) -> None:
+    monkeypatch.setattr(stream, "QUIET_S", 1.0)
+    monkeypatch.setattr(stream, "KEEPALIVE_PING_INTERVAL_SEC", 0.1)
+    again = aio.run(rig.provider.get(sandbox.ref), timeout_s=TIMEOUT_S)
+    server.envd.processes.connected.clear()
+    assert sh(again, "sleep 2; echo on").stdout == b"on\n"
+    assert server.envd.processes.connected == []
+    server.envd.processes.silent = True
+    try:
+        done = sh(again, "sleep 2; echo on")
+    finally:
+        server.envd.processes.silent = False
+    assert (done.stdout, done.truncated) == (b"on\n", True)
+    assert server.envd.processes.connected
 
 
 def test_input_whose_fate_nobody_knows_ends_the_stream(server: E2BServer, sandbox: Sandbox) -> None:

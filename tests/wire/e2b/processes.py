@@ -84,6 +84,8 @@ class Processes(ProcessService):
         """What was asked for of every process, with the request's headers."""
         self.connected: list[int] = []
         self.killed: list[int] = []
+        self.silent = False
+        """No signs of life: as over a connection that broke without either side being told."""
         self.heard = threading.Event()
         """Somebody was sent what a process wrote."""
         self.joined = threading.Event()
@@ -124,19 +126,20 @@ class Processes(ProcessService):
         running = self.running[box.id, process.pid] = Running(process, config)
         if lost:
             raise ConnectError(Code.UNAVAILABLE, "the answer is lost")
-        async for event in self._events(running):
+        async for event in self._events(running, ctx):
             yield process_pb.StartResponse(event=event)
 
     async def connect(self, request: process_pb.ConnectRequest, ctx: Any) -> AsyncIterator[process_pb.ConnectResponse]:
         await self._disturb("stream")
         running = self._selected(request.process, ctx)
         self.connected.append(running.process.pid)
-        async for event in self._events(running):
+        async for event in self._events(running, ctx):
             self.joined.set()
             yield process_pb.ConnectResponse(event=event)
 
-    async def _events(self, running: Running) -> AsyncIterator[process_pb.ProcessEvent]:
+    async def _events(self, running: Running, ctx: Any) -> AsyncIterator[process_pb.ProcessEvent]:
         listener: asyncio.Queue[Any] = asyncio.Queue()
+        interval_s = float(ctx.request_headers["keepalive-ping-interval"])
         loop = asyncio.get_running_loop()
         running.listeners.append(listener)
 
@@ -148,7 +151,11 @@ class Processes(ProcessService):
             start = process_pb.ProcessEvent.StartEvent(pid=running.process.pid)
             yield process_pb.ProcessEvent(event=oneof("start", start))
             while True:
-                event = await listener.get()
+                try:
+                    event = await asyncio.wait_for(listener.get(), None if self.silent else interval_s)
+                except TimeoutError:
+                    yield process_pb.ProcessEvent(event=oneof("keepalive", process_pb.ProcessEvent.KeepAlive()))
+                    continue
                 if event is DROPPED:
                     raise ConnectError(Code.UNAVAILABLE, "the connection was lost")
                 yield event

@@ -1,0 +1,1 @@
+"""The bridge of `@cloudflare/sandbox` 0.12.10, over the engine."""

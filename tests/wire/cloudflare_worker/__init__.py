@@ -1,0 +1,1 @@
+"""Our own Worker's protocol (`worker/worker.js`) over the engine."""
