@@ -48,6 +48,30 @@ VENDORS = {
     vendor.name: vendor
     for vendor in (
         Vendor(
+            "cloudflare",
+            "Cloudflare (sandbox bridge)",
+            (
+                _url("url", "Of the bridge that you deployed.", "https://sandboxes.example.workers.dev", required=True),
+                Field("api_key", "Key of the bridge", secret=True, help="Its SANDBOX_API_KEY."),
+                Field(
+                    "instance_type", "Instance type", required=False, help="Empty: standard-2.", example="standard-2"
+                ),
+            ),
+            where="your own deployment of the bridge of @cloudflare/sandbox 0.12",
+        ),
+        Vendor(
+            "cloudflare_worker",
+            "Cloudflare (our Worker)",
+            (
+                _url("url", "Of the Worker that you deployed.", "https://sandboxes.example.workers.dev", required=True),
+                Field("api_key", "Key of the Worker", secret=True),
+                Field(
+                    "instance_type", "Instance type", required=False, help="Empty: standard-2.", example="standard-2"
+                ),
+            ),
+            where="your own deployment of sandboxes/providers/cloudflare/worker",
+        ),
+        Vendor(
             "daytona",
             "Daytona",
             (

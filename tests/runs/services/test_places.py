@@ -64,7 +64,7 @@ def open_vendor(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 def team_at(*names: str) -> Team:
     team = make_team()
     for name in names:
-        values = {field.name: field.example for field in VENDORS[name].fields if field.kind == "text"}
+        values = {each.name: each.example for each in VENDORS[name].fields if each.kind == "text" or each.required}
         keeping.save_account(team, name, values, actor="test", source="test")
     return team
 
@@ -142,6 +142,8 @@ def test_where_there_is_no_room_the_next_provider_is_taken(name: str, open_vendo
 @pytest.mark.parametrize("name", AT)
 def test_a_sandbox_that_nobody_noted_is_found_by_its_label_and_ended(name: str, open_vendor: OpenVendor) -> None:
     rig = open_vendor(name)
+    if not rig.can("list"):
+        pytest.skip(f"{name} does not declare list")
     team = team_at(name)
     aio.run(sandbox_services.create([opening.place_of(name, team)], rig.spec, "of a worker that died"), timeout_s=60)
     stranger = aio.run(rig.provider.create(rig.spec, idempotency_key="another installation's"), timeout_s=60)
