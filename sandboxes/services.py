@@ -143,9 +143,12 @@ def _in_use() -> Iterator[tuple[str, Provider]]:
         yield LOCAL, local_provider()
     for account in ProviderAccount.objects.select_related("team"):
         try:
-            yield str(account), opening.provider_of(account)
+            provider = opening.provider_of(account)
         except SandboxError as error:
             logger.warning("sandboxes of %s were not looked at: %s", account, error)
+            continue
+        if provider.capabilities()["list"].value:  # where there is no list, our own rows are all that is known
+            yield str(account), provider
 
 
 def _providers_of(refs: Iterable[str]) -> dict[str, Provider]:
