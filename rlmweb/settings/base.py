@@ -75,6 +75,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "rlmweb.teams.middleware.ask_to_sign_in",
+    "rlmweb.audit.middleware.NoteCircumstances",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -212,3 +213,8 @@ TIME_ZONE = "UTC"
 
 LOG_LEVEL = env.text("RLMWEB_LOG_LEVEL", "INFO").upper()
 LOGGING = logging_config(LOG_LEVEL)
+
+# The audit log: see rlmweb/docs/audit.md. Checkpoints belong on another volume than the database.
+AUDIT_KEY_FILE = env.folder("RLMWEB_AUDIT_KEY_FILE", DATA_DIR / "audit" / "checkpoint.key")
+AUDIT_CHECKPOINT_DIR = env.folder("RLMWEB_AUDIT_CHECKPOINT_DIR", DATA_DIR / "audit")
+AUDIT_DAYS = env.whole_number("RLMWEB_AUDIT_DAYS", 400, least=1, most=36_500)
