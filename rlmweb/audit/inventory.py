@@ -46,7 +46,34 @@ _UPLOADS = (
 _IMPORT = ("view:runs.views.archive.session_import", "view:runs.views.archive.import_finish")
 _COLLECT = ("view:runs.views.store.store_collect", "api:runs.api.store.collect_store", "command:collect_garbage")
 
+_READS = (
+    "view:runs.views.run.session",
+    "view:runs.views.run.session_events",
+    "view:runs.views.run.session_blob",
+    "view:runs.views.fork.lineage",
+    "view:runs.views.compare.compare",
+    "view:runs.views.spending.session_spending",
+    "view:runs.views.rollout.session_rollouts",
+    "view:runs.views.rollout.rollout",
+    "view:runs.views.rollout.rollout_export",
+    "view:runs.views.snapshot.snapshot",
+    "view:runs.views.snapshot.snapshot_timeline",
+    "api:runs.api.sessions.get_session",
+    "api:runs.api.sessions.list_nodes",
+    "api:runs.api.sessions.list_events",
+    "api:runs.api.snapshots.list_snapshots",
+    "api:runs.api.snapshots.get_state",
+    "api:runs.api.snapshots.get_timeline",
+    "api:runs.api.rollouts.get_rollout",
+    "api:runs.api.rollouts.get_branches",
+    "api:runs.api.forks.get_lineage",
+    "api:runs.api.archives.get_archive",
+)
+
 ACTIONS: dict[str, Action] = {
+    "session.read": Action("rlmweb.audit.middleware", _READS, read=True),
+    "context.read": Action("rlmweb.audit.middleware", ("view:runs.views.contexts.context_preview",), read=True),
+    "access.deny": Action("rlmweb.audit.middleware"),
     "session.start": Action("runs.services.sessions", (*_START, *_COMMANDS)),
     "session.stop": Action(
         "runs.services.sessions", ("view:runs.views.sessions.session_stop", "api:runs.api.sessions.stop")
@@ -112,7 +139,6 @@ ACTIONS: dict[str, Action] = {
     "audit.hold": Action("rlmweb.audit.retention"),
     "audit.release": Action("rlmweb.audit.retention"),
     "audit.erase": Action("rlmweb.audit.retention"),
-    "audit.migrate": Action("rlmweb.audit.migrations"),
     "reads.seal": Action("rlmweb.audit.reads"),
 }
 
@@ -167,42 +193,6 @@ _leave(
     ),
 )
 _leave(
-    "reads of content: staging them is in `rlmweb.audit.reads`, and these do not call it yet",
-    *(
-        f"view:runs.views.{name}"
-        for name in (
-            "contexts.context_preview",
-            "run.session",
-            "run.session_events",
-            "run.session_blob",
-            "fork.lineage",
-            "compare.compare",
-            "spending.session_spending",
-            "rollout.session_rollouts",
-            "rollout.rollout",
-            "rollout.rollout_export",
-            "snapshot.snapshot",
-            "snapshot.snapshot_timeline",
-        )
-    ),
-    *(
-        f"api:runs.api.{name}"
-        for name in (
-            "sessions.get_session",
-            "sessions.list_nodes",
-            "sessions.list_events",
-            "snapshots.list_snapshots",
-            "snapshots.get_state",
-            "snapshots.get_timeline",
-            "rollouts.get_rollout",
-            "rollouts.get_branches",
-            "forks.get_lineage",
-            "archives.get_archive",
-        )
-    ),
-    "ws:Resume",
-)
-_leave(
     "starts or stops work that changes no session and is kept as a row of its own",
     "view:runs.views.reexecution.reexecution_new",
     "view:runs.views.reexecution.reexecution_stop",
@@ -213,6 +203,7 @@ _leave(
 )
 _leave("goes on with what `session.start` or another entry began", "task:runs.execute_step", "task:runs.run_job")
 _leave("moves the socket's own window", "ws:Ack")
+_leave("goes on with the page whose read is recorded; the socket itself is not yet a read of its own", "ws:Resume")
 _leave("measures throw-away installations", "command:bench")
 _leave("copies contents by their hash between stores; run by who has the shell", "command:copy_blobs")
 _leave("reads the log for who has the shell", "command:audit_verify")

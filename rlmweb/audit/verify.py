@@ -17,6 +17,7 @@ from rlmweb.audit.standalone import GENESIS, entry_hash
 from rlmweb.audit.subjects import Unreadable, opened
 
 FETCH_ROWS = 5000
+PURGE = "audit.purge"
 COLUMNS = ("uuid", "at", "team_uuid", "subject_uuid", "action", "outcome", "object_type", "object_id", "source")
 """Repeated beside the body, in this order."""
 
@@ -69,12 +70,15 @@ class Walk:
             str(who): bytes(key) for who, key in AuditSubject.objects.values_list("uuid", "sealed_key").iterator()
         }
         self.seq, self.last, self.entries, self.compared = 0, GENESIS, 0, 0
+        self.skipped: set[tuple[int, int]] = set()
+        self.purges: set[tuple[int, int]] = set()
 
     def skip_purged(self) -> None:
         """Raises `_Bad` when a header does not follow from what stands before it."""
         while (segment := self.segments.pop(self.seq + 1, None)) is not None:
             if bytes(segment.prev_hash) != self.last:
                 raise _Bad(segment.first_seq, "the header of purged entries does not follow")
+            self.skipped.add((segment.first_seq, segment.last_seq))
             self.seq, self.last = segment.last_seq, bytes(segment.last_hash)
             self._compare_anchor()
 
@@ -100,7 +104,11 @@ class Walk:
         """Raises `_Bad` when something is missing after the last entry."""
         self.skip_purged()
         if self.segments:
-            raise _Bad(min(self.segments), "a header of purged entries stands beyond the chain")
+            raise _Bad(min(self.segments), "a header of purged entries stands where none belongs")
+        unrecorded = self.skipped - self.purges
+        if unrecorded:
+            # Whoever can write a header could otherwise hide entries behind one.
+            raise _Bad(min(unrecorded)[0], "entries are gone that no recorded purge removed")
         size, last = (head.size, bytes(head.hash)) if head is not None else (0, GENESIS)
         if size != self.seq:
             raise _Bad(min(size, self.seq) + 1, f"the head counts {size} entries and there are {self.seq}")
@@ -112,6 +120,8 @@ class Walk:
 
     def _compare_columns(self, seq: int, row: tuple[Any, ...], body: str) -> None:
         document = orjson.loads(body)
+        if document["action"] == PURGE:
+            self.purges.add((document["details"]["first"], document["details"]["last"]))
         if [document[name] for name in COLUMNS] != list(row[5:]):
             raise _Bad(seq, "a column differs from what was recorded")
         if document["team_uuid"] not in (None, str(self.chain)):

@@ -75,7 +75,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "rlmweb.teams.middleware.ask_to_sign_in",
-    "rlmweb.audit.middleware.NoteCircumstances",
+    "rlmweb.audit.middleware.note_circumstances",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -156,6 +156,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 
 # Jobs that every worker runs on a clock, at most one worker at a time: dotted path -> seconds between runs.
 PERIODIC_JOBS: dict[str, float] = {
+    "rlmweb.audit.reads.seal_reads": 1.0,
+    "rlmweb.audit.checkpoints.make_due_checkpoints": 30.0,
     "runs.services.reconciler.reconcile": 2.0,
     "runs.services.reconciler.end_orphans": 30.0,
     "runs.replay.rollouts.keeping.keep_rollouts": 2.0,
