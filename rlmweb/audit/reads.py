@@ -6,6 +6,7 @@ at most twelve hashes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -81,3 +82,18 @@ def sealer_lag_s() -> float:
     """Age of the oldest read that waits, in seconds; 0 when none does."""
     oldest = StagedRead.objects.filter(sealed_in__isnull=True).order_by("id").first()
     return (timezone.now() - oldest.staged_at).total_seconds() if oldest is not None else 0.0
+
+
+def broken_seal(seals: Mapping[str, tuple[int, str, int]]) -> int | None:
+    """The number of the first sealing entry whose reads are not what was sealed. `seals`: uuid -> number, root, leaves."""
+    found: dict[str, list[bytes]] = {}
+    sealed = StagedRead.objects.filter(sealed_in__isnull=False).order_by("sealed_in", "leaf")
+    for uuid, body in sealed.values_list("sealed_in", "body").iterator(chunk_size=2000):
+        if str(uuid) in seals:
+            found.setdefault(str(uuid), []).append(leaf_hash(body.encode()))
+    bad = [
+        seq
+        for uuid, (seq, root, leaves) in seals.items()
+        if len(found.get(uuid, [])) != leaves or merkle_root(found[uuid]).hex() != root
+    ]
+    return min(bad, default=None)

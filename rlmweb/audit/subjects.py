@@ -7,6 +7,7 @@ the database, wrapped by `RLMWEB_KEYS` where the installation has them. A backup
 from __future__ import annotations
 
 import base64
+import binascii
 import os
 from typing import Any
 
@@ -48,14 +49,25 @@ def closed(sealed: bytes, fields: dict[str, Any], subject: str) -> str:
     ).decode()
 
 
+class Opener:
+    """Opens the personal fields of one person, however many entries there are: unwrapping the key costs more than a use."""
+
+    def __init__(self, sealed: bytes, subject: str) -> None:
+        self.cipher = AESGCM(_key(sealed)) if sealed else None
+        self.subject = subject.encode()
+
+    def plain(self, ciphertext: str) -> bytes:
+        """JSON; empty when the key was destroyed. Raises `Unreadable`."""
+        if self.cipher is None:
+            return b""
+        raw = binascii.a2b_base64(ciphertext)
+        try:
+            return self.cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], self.subject)
+        except InvalidTag as error:
+            raise Unreadable(Unreadable.__doc__) from error
+
+
 def opened(sealed: bytes, ciphertext: str, subject: str) -> dict[str, Any]:
     """Empty when the key was destroyed. Raises `Unreadable`."""
-    if not sealed:
-        return {}
-    raw = base64.b64decode(ciphertext)
-    try:
-        plain = AESGCM(_key(sealed)).decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], subject.encode())
-    except InvalidTag as error:
-        raise Unreadable(Unreadable.__doc__) from error
-    found: dict[str, Any] = orjson.loads(plain)
+    found: dict[str, Any] = orjson.loads(Opener(sealed, subject).plain(ciphertext) or b"{}")
     return found

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -13,13 +14,16 @@ import orjson
 from django.db import connection, transaction
 
 from rlmweb.audit.models import AuditSegment, AuditSubject, ChainHead
+from rlmweb.audit.reads import broken_seal
 from rlmweb.audit.standalone import GENESIS, entry_hash
-from rlmweb.audit.subjects import Unreadable, opened
+from rlmweb.audit.subjects import Opener, Unreadable
 
 FETCH_ROWS = 5000
 PURGE = "audit.purge"
+SEAL = "reads.seal"
 COLUMNS = ("uuid", "at", "team_uuid", "subject_uuid", "action", "outcome", "object_type", "object_id", "source")
 """Repeated beside the body, in this order."""
+_columns_of = itemgetter(*COLUMNS)
 
 _ROWS = """
 SELECT seq, (extract(epoch FROM recorded_at) * 1000000)::bigint, prev_hash, hash, body, uuid::text,
@@ -64,12 +68,15 @@ class Walk:
 
     def __init__(self, chain: UUID, anchors: Mapping[int, bytes]) -> None:
         self.chain = chain
+        self.owners = (None, str(chain))
         self.anchors = anchors
         self.segments = {each.first_seq: each for each in AuditSegment.objects.filter(chain=chain)}
         self.keys = {
             str(who): bytes(key) for who, key in AuditSubject.objects.values_list("uuid", "sealed_key").iterator()
         }
         self.seq, self.last, self.entries, self.compared = 0, GENESIS, 0, 0
+        self.openers: dict[str, Opener] = {}
+        self.seals: dict[str, tuple[int, str, int]] = {}
         self.skipped: set[tuple[int, int]] = set()
         self.purges: set[tuple[int, int]] = set()
 
@@ -118,21 +125,35 @@ class Walk:
         if beyond:
             raise _Bad(self.seq + 1, f"a signed checkpoint knows {max(beyond)} entries and there are {self.seq}")
 
+    def compare_reads(self) -> None:
+        """Raises `_Bad` when reads are missing or altered that an entry sealed."""
+        broken = broken_seal(self.seals) if self.seals else None
+        if broken is not None:
+            raise _Bad(broken, "the reads that it sealed are not those that are there")
+
     def _compare_columns(self, seq: int, row: tuple[Any, ...], body: str) -> None:
         document = orjson.loads(body)
-        if document["action"] == PURGE:
-            self.purges.add((document["details"]["first"], document["details"]["last"]))
-        if [document[name] for name in COLUMNS] != list(row[5:]):
+        action, details = document["action"], document["details"]
+        if action == PURGE:
+            self.purges.add((details["first"], details["last"]))
+        elif action == SEAL:
+            self.seals[document["uuid"]] = (seq, details["root"], details["leaves"])
+        if _columns_of(document) != row[5:]:
             raise _Bad(seq, "a column differs from what was recorded")
-        if document["team_uuid"] not in (None, str(self.chain)):
+        if document["team_uuid"] not in self.owners:
             raise _Bad(seq, "belongs to another chain")
-        key = self.keys.get(document["subject_uuid"])
-        if key is None:
-            raise _Bad(seq, "its person is missing")
         try:
-            opened(key, document["personal"], document["subject_uuid"])
+            self._opener(seq, document["subject_uuid"]).plain(document["personal"])
         except Unreadable as error:
             raise _Bad(seq, "the key of its person is not the one it was recorded under") from error
+
+    def _opener(self, seq: int, who: str) -> Opener:
+        found = self.openers.get(who)
+        if found is None:
+            if who not in self.keys:
+                raise _Bad(seq, "its person is missing")
+            found = self.openers[who] = Opener(self.keys[who], who)
+        return found
 
     def _compare_anchor(self) -> None:
         if self.seq in self.anchors:
@@ -154,6 +175,7 @@ def verify(chain: UUID, anchors: Mapping[int, bytes] | None = None) -> Verdict:
             for row in _rows(chain):
                 walk.take(row)
             walk.end(head)
+            walk.compare_reads()
         except _Bad as bad:
             return Verdict(
                 chain, State.TAMPERED, walk.entries, bad.seq, bad.why, walk.compared, time.monotonic() - began

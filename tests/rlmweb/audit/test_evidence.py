@@ -125,6 +125,19 @@ def test_reads_are_sealed_and_each_can_be_proved() -> None:
     assert verify(team).intact
 
 
+@pytest.mark.parametrize("alter", ["UPDATE audit_stagedread SET body = body || ' '", "DELETE FROM audit_stagedread"])
+def test_sealed_reads_that_are_altered_are_found(alter: str) -> None:
+    team = uuid.uuid4()
+    fill(team, 2)
+    for number in range(3):
+        stage_read("session.read", actor="ada", object_type="session", object_id=f"{number}", team_uuid=team)
+    seal_reads()
+    assert verify(team).intact
+    as_administrator(f"{alter} WHERE leaf = %s", 1)
+    verdict = verify(team)
+    assert (verdict.state, verdict.first_bad_seq) == (State.TAMPERED, 3)
+
+
 def exported_file(chain: uuid.UUID, folder: Path) -> Path:
     path = folder / "log.jsonl"
     path.write_text("".join(exported(chain, "jsonl")))
