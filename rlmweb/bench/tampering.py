@@ -25,6 +25,7 @@ TEXTS = ("action", "outcome", "object_type", "object_id", "source", "body")
 UUIDS = ("uuid", "chain", "team_uuid", "subject_uuid")
 TIMES = ("at", "recorded_at")
 HASHES = ("prev_hash", "hash")
+MOST_ENTRIES = 15
 TABLE = "audit_auditentry"
 
 
@@ -40,6 +41,7 @@ class Log:
 
 def write_log(size: int) -> Log:
     """Both chains get `size` entries, committed, and a checkpoint at their end."""
+    assert 2 <= size <= MOST_ENTRIES, "Trials are many and chains short."
     chain, other = uuid.uuid4(), uuid.uuid4()
     for number in range(size):
         for team in (chain, other):
@@ -96,7 +98,8 @@ def _flipped(column: str, value: Any, chance: random.Random) -> Any:
         raw[chance.randrange(len(raw))] ^= 1 << chance.randrange(8)
         return bytes(raw)
     if column == "seq":
-        return value ^ 1 << chance.randrange(31)
+        # A number that another entry has is refused by the table's constraint.
+        return value ^ 1 << chance.randrange(MOST_ENTRIES.bit_length(), 31)
     place = chance.randrange(len(value))
     # The two lowest bits keep a printable letter printable.
     return value[:place] + chr(ord(value[place]) ^ 1 << chance.randrange(2)) + value[place + 1 :]

@@ -63,7 +63,9 @@ class Migration(migrations.Migration):
         migrations.AlterField("auditentry", "uuid", models.UUIDField(editable=False, unique=True)),
         migrations.AlterField("auditentry", "at", models.DateTimeField(db_index=True)),
         migrations.AlterField("auditentry", "body", models.TextField(editable=False)),
-        migrations.AlterField("auditentry", "object_id", models.CharField(db_index=True, max_length=64)),
+        migrations.AlterField("auditentry", "action", models.CharField(max_length=64)),
+        migrations.AlterField("auditentry", "team_uuid", models.UUIDField(null=True)),
+        migrations.AddIndex("auditentry", models.Index(fields=["object_id"], name="entries_of_an_object")),
         migrations.AlterField("auditentry", "subject_uuid", models.UUIDField(db_index=True)),
         migrations.AddConstraint(
             "auditentry", models.UniqueConstraint(fields=("chain", "seq"), name="one_entry_per_number")

@@ -17,9 +17,12 @@ DECLARE
   moment timestamptz;
   digest bytea;
 BEGIN
-  INSERT INTO audit_chainhead (chain, size, hash) VALUES (NEW.chain, 0, decode(repeat('00', 32), 'hex'))
-    ON CONFLICT (chain) DO NOTHING;
-  SELECT * INTO STRICT head FROM audit_chainhead WHERE chain = NEW.chain FOR UPDATE;
+  SELECT * INTO head FROM audit_chainhead WHERE chain = NEW.chain FOR UPDATE;
+  IF NOT FOUND THEN
+    INSERT INTO audit_chainhead (chain, size, hash) VALUES (NEW.chain, 0, decode(repeat('00', 32), 'hex'))
+      ON CONFLICT (chain) DO NOTHING;
+    SELECT * INTO STRICT head FROM audit_chainhead WHERE chain = NEW.chain FOR UPDATE;
+  END IF;
   moment := clock_timestamp();
   digest := sha256(
     convert_to(E'rlmweb/audit/v1\n', 'UTF8') || uuid_send(NEW.chain) || int8send(head.size + 1)
