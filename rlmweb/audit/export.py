@@ -141,7 +141,7 @@ def ocsf_event(entry: AuditEntry) -> dict[str, Any]:
         event["activity_name"] = entry.action
     user = {"name": entry.actor, "uid": str(entry.subject_uuid)}
     if authentication:
-        return {**event, "user": user}
+        return {**event, "user": user, "service": {"name": "rlmweb"}}
     address = str(entry.personal.get("ip") or "0.0.0.0")  # noqa: S104 - the schema wants one; none is known
     resource = {"type": entry.object_type, "uid": entry.object_id}
     api = {"operation": entry.action}
