@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import inspect
 from typing import Any
 from uuid import UUID
@@ -18,7 +19,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from rlmweb.audit import standalone
 from rlmweb.audit.access import chains_of, entries_for, may_read_all, require_whole
-from rlmweb.audit.checkpoints import anchors_of, newest
+from rlmweb.audit.checkpoints import anchors_of, newest, public_key
 from rlmweb.audit.export import FORMS, exported
 from rlmweb.audit.forms import Filters
 from rlmweb.audit.inventory import ACTIONS
@@ -103,6 +104,7 @@ def _context(request: HttpRequest, verdict: Verdict | None, chain: UUID | None =
         "whole": whole,
         "verdict": verdict,
         "checkpoint": newest(chain) if whole else "",
+        "public_key": base64.b64encode(public_key()).decode() if whole else "",
         "forms": list(FORMS),
         "lag_s": sealer_lag_s(),
     }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.urls import reverse
 
+from rlmweb.audit.checkpoints import make_due_checkpoints, public_key
 from rlmweb.audit.models import INSTANCE_CHAIN, AuditEntry, StagedRead
 from rlmweb.audit.record import record
 from tests.cast import SIGNED_IN, Cast, make_cast
@@ -99,3 +101,27 @@ def test_signing_in_and_out_and_failing_to_is_recorded(cast: Cast) -> None:
     client.force_login(cast.people["viewer"])
     client.post(reverse("logout"))
     assert AuditEntry.objects.filter(action="user.sign_out").count() == 1
+
+
+def test_an_unanchored_chain_is_not_praised_too_much(cast: Cast) -> None:
+    address = reverse("audit:verify", args=[cast.team.uuid])
+    assert "no signed checkpoint" in cast.client("auditor").post(address).content.decode()
+    make_due_checkpoints()
+    page = cast.client("auditor").post(address).content.decode()
+    assert "1 signed checkpoint agree" in page
+    assert base64.b64encode(public_key()).decode() in page
+
+
+def test_a_change_in_the_admin_pages_is_recorded(cast: Cast) -> None:
+    address = reverse("admin:teams_team_add")
+    cast.client("superuser").post(
+        address,
+        {
+            "name": "New",
+            "slug": "new",
+            "memberships-TOTAL_FORMS": "0",
+            "memberships-INITIAL_FORMS": "0",
+        },
+    )
+    entry = AuditEntry.objects.get(action="admin.add")
+    assert (entry.source, entry.actor) == ("admin", cast.people["superuser"].username)
