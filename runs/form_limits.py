@@ -51,7 +51,7 @@ FIELDS = (
     LimitField("max_output_bytes", "Output", "MiB", 1, 10**6, "Whole tree.", scale=MIB),
     LimitField("cell_output_bytes", "Output per cell", "MiB", 1, 1_024, scale=MIB),
     LimitField("prompt_output_chars", "Output shown to the model", "characters", 100, 10**6, "All of it is recorded."),
-    LimitField("max_gpu_s", "GPU time", "s", 0, 365 * 86_400, "Local sandboxes have no GPU."),
+    LimitField("max_gpu_s", "GPU time", "s", 0, 365 * 86_400, "Of all GPUs together."),
 )
 """Ordered by how often people change them."""
 

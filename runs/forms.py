@@ -18,10 +18,15 @@ from runs.form_limits import PREFIX, form_fields, initial_values, limits_from
 from runs.lm.addresses import check_base_url
 from runs.lm.errors import LmRefusedAddress
 from runs.models import Context
+from runs.provider_forms import NEEDS_PREFIX, needs_fields, needs_from, needs_initial
 from runs.services import choices
 from runs.services.config import Determinism, InvalidConfig, ModelConfig, SessionConfig
 from runs.text import scrub
+from sandboxes.accounts.keeping import order_of
+from sandboxes.needs import Needs
+from sandboxes.registry import PROVIDERS
 from sandboxes.status import local_status
+from sandboxes.vendors import LOCAL, TITLES
 
 MAX_QUESTION_CHARS = 200_000
 MAX_SEED = 2**31 - 1
@@ -66,7 +71,8 @@ class StartForm(forms.Form):
     root_model = forms.CharField(required=False, max_length=200, label="Model name")
     sub = forms.ChoiceField(choices=(), label="Sub-call model")
     sub_model = forms.CharField(required=False, max_length=200, label="Model name")
-    provider = forms.ChoiceField(choices=(("local", "This machine"),))
+    provider = forms.ChoiceField(choices=())
+    fall_back = forms.BooleanField(required=False, label="Go on elsewhere when it has no room")
     tier = forms.ChoiceField(required=False, choices=(), label="Isolation")
     compaction = forms.BooleanField(required=False, label="Summarise long conversations")
     snapshots = forms.ChoiceField(
@@ -90,15 +96,21 @@ class StartForm(forms.Form):
             "example_question": "",
             "root": choices.default_choice(),
             "sub": SAME,
-            "provider": "local",
+            "provider": "",
+            "fall_back": True,
             "compaction": True,
             "snapshots": "every",
             **initial_values(),
+            **needs_initial(Needs()),
         }
         super().__init__(data, files, initial=defaults | (initial or {}))
         self.user = user
         self.credentials = list(credentials_of(user))
         self.fields.update(form_fields())
+        self.fields.update(needs_fields())
+        self.order = self._order()
+        self.initial["provider"] = self.initial["provider"] or self.order[0]
+        self._offer("provider", [(name, TITLES.get(name, name)) for name in PROVIDERS])
         self._offer("team", teams_to_start_in(user))
         models = grouped(choices.options(self.credentials))
         self._offer("root", models)
@@ -108,6 +120,12 @@ class StartForm(forms.Form):
         kinds = {kind: None for example in all_examples() for kind in example.question_kinds}
         self._offer("example_question", [("", "chosen by the seed"), *((kind, kind) for kind in kinds)])
         self._offer("source", [(value, label) for value, label in SOURCES if _offered(value)])
+
+    def _order(self) -> list[str]:
+        """The providers of the team in which the session starts, the default first."""
+        teams = teams_to_start_in(self.user)
+        team = teams.filter(slug=self.data.get("team", "")).first() or teams.first()
+        return order_of(team) if team is not None else [LOCAL]
 
     def _offer(self, name: str, values: Any) -> None:
         field = self.fields[name]
@@ -133,6 +151,14 @@ class StartForm(forms.Form):
     def folded_errors(self) -> bool:
         """Is there an error in the part of the form that is folded away?"""
         return any(field.errors for field in self.limit_fields)
+
+    @property
+    def needs(self) -> list[forms.BoundField]:
+        return [self[name] for name in self.fields if name.startswith(NEEDS_PREFIX)]
+
+    @property
+    def needs_errors(self) -> bool:
+        return any(field.errors for field in self.needs)
 
     def clean_question(self) -> str:
         return scrub(self.cleaned_data["question"])
@@ -210,7 +236,9 @@ class StartForm(forms.Form):
             sub=None if cleaned["sub"] == SAME else self._model("sub"),
             limits=self.limits(),
             provider=cleaned["provider"],
-            tier=cleaned["tier"],
+            fallback=tuple(name for name in self.order if name != cleaned["provider"]) if cleaned["fall_back"] else (),
+            sandbox=needs_from(cleaned),
+            tier=cleaned["tier"] if cleaned["provider"] == LOCAL else "",
             compaction=cleaned["compaction"],
             snapshots=cleaned["snapshots"] or "every",
             determinism=Determinism(

@@ -5,7 +5,30 @@ from __future__ import annotations
 from django.contrib import admin
 
 from rlmweb.teams.readonly import ReadOnlyAdmin
-from sandboxes.models import SandboxRecord, Snapshot
+from sandboxes.models import ProviderAccount, ProviderAttestation, ProviderOrder, SandboxRecord, Snapshot
+
+
+@admin.register(ProviderAccount)
+class ProviderAccountAdmin(ReadOnlyAdmin):
+    """Keys are entered on the team's own page, where they are encrypted; here they can be seen to exist."""
+
+    list_display = ("uuid", "team", "provider", "hint", "checked_at", "check_failed", "created_at")
+    list_filter = ("provider", "check_failed")
+    search_fields = ("team__name", "provider")
+    exclude = ("secrets_encrypted",)
+
+
+@admin.register(ProviderOrder)
+class ProviderOrderAdmin(ReadOnlyAdmin):
+    list_display = ("team", "names")
+    search_fields = ("team__name",)
+
+
+@admin.register(ProviderAttestation)
+class ProviderAttestationAdmin(ReadOnlyAdmin):
+    list_display = ("team", "provider", "kind", "scope", "valid_until", "entered_by")
+    list_filter = ("provider", "kind")
+    search_fields = ("team__name", "kind", "scope")
 
 
 @admin.register(SandboxRecord)

@@ -12,6 +12,7 @@ PROVIDERS = {
     "blaxel": "sandboxes.providers.blaxel.BlaxelProvider",
     "local": "sandboxes.providers.local.LocalProvider",
     "daytona": "sandboxes.providers.daytona.DaytonaProvider",
+    "e2b": "sandboxes.providers.e2b.E2BProvider",
     "northflank": "sandboxes.providers.northflank.NorthflankProvider",
 }
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db import connection
 
-from sandboxes.models import Snapshot
+from sandboxes.models import SandboxRecord, Snapshot
 
 
 def insert_snapshot(row: Snapshot, sandbox: UUID | None) -> bool:
@@ -28,3 +28,8 @@ def insert_snapshot(row: Snapshot, sandbox: UUID | None) -> bool:
             ],
         )
         return bool(cursor.rowcount)
+
+
+def provider_of_sandbox(uuid: UUID) -> str:
+    """The provider's name; empty when the sandbox has no row any more."""
+    return SandboxRecord.objects.filter(uuid=uuid).values_list("provider", flat=True).first() or ""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from uuid import UUID
 
 from django.conf import settings
@@ -15,15 +15,20 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from sandboxes import aio
+from sandboxes.accounts import opening
+from sandboxes.accounts.opening import Place
+from sandboxes.choosing.trying import Created, create_at_first
 from sandboxes.contract import Provider, Sandbox, SandboxInfo, SandboxRef, Spec
-from sandboxes.errors import NotFound, SandboxError
-from sandboxes.models import SandboxRecord
-from sandboxes.registry import create_provider
+from sandboxes.errors import AuthFailed, NotFound, SandboxError
+from sandboxes.models import ProviderAccount, SandboxRecord
+from sandboxes.vendors import LOCAL
 
 logger = logging.getLogger(__name__)
 
 CREATE_TIMEOUT_S = 120
 TERMINATE_TIMEOUT_S = 30
+INSTALLATION = "installation"
+"""The label that says whose a sandbox is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,41 +40,52 @@ class Opened:
     info: SandboxInfo
 
 
-@cache
-def provider_named(name: str) -> Provider:
-    """This process's provider of that name, configured from the settings."""
-    options: dict[str, dict[str, object]] = {"local": {"socket": settings.LOCAL_SANDBOX_SOCKET}}
-    return create_provider(name, **options.get(name, {}))
+def local_provider() -> Provider:
+    """This machine's provider."""
+    return opening.local_provider()
 
 
-async def create(provider: str, spec: Spec, key: str) -> tuple[Sandbox, SandboxInfo]:
-    """Create, or find what an earlier call with the same `key` created. Raises `SandboxError`."""
-    sandbox = await provider_named(provider).create(spec, idempotency_key=key)
-    return sandbox, await sandbox.info()
+async def create(places: Sequence[Place], spec: Spec, key: str) -> Created:
+    """Create at the first of `places` that has room, or find what an earlier call with the same `key` created there.
+
+    Raises `SandboxError`.
+    """
+    labels = {**spec.labels, INSTALLATION: installation()}
+    return await create_at_first(places, replace(spec, labels=labels), key)
 
 
-def note_created(provider: str, sandbox: Sandbox, info: SandboxInfo, *, session_uuid: UUID, node_uuid: UUID) -> Opened:
+def note_created(created: Created, *, session_uuid: UUID, node_uuid: UUID) -> Opened:
     """Write the row of a sandbox that `create` returned; the same sandbox gets one row."""
+    gpu, info = created.spec.gpu, created.info
     record, _ = SandboxRecord.objects.get_or_create(
-        ref=sandbox.ref,
+        ref=created.sandbox.ref,
         defaults={
-            "provider": provider,
+            "provider": created.place.name,
+            "account": created.place.account,
             "tier": info.tier,
             "isolation": info.isolation.value,
             "session_uuid": session_uuid,
             "node_uuid": node_uuid,
+            "gpu": gpu.types[0] if gpu is not None else "",
+            "gpu_count": gpu.count if gpu is not None else 0,
+            "usd_per_hour": created.place.provider.estimate(created.spec).usd_per_hour,
         },
     )
-    return Opened(record, sandbox, info)
+    return Opened(record, created.sandbox, info)
 
 
 def reconnect(ref: str) -> Sandbox:
     """The sandbox of a stored reference. Raises `NotFound` when it is gone, other `SandboxError`s when unsure."""
-    return aio.run(provider_named(provider_of(ref)).get(SandboxRef(ref)), timeout_s=TERMINATE_TIMEOUT_S)
+    return aio.run(_providers_of([ref])[ref].get(SandboxRef(ref)), timeout_s=TERMINATE_TIMEOUT_S)
 
 
 def provider_of(ref: str) -> str:
     return str(json.loads(ref)["provider"])
+
+
+def installation() -> str:
+    """Marks sandboxes as this installation's: others may use the same account at a vendor, and are not ours to end."""
+    return settings.INSTALLATION or sha256(f"installation {settings.SECRET_KEY}".encode()).hexdigest()[:16]
 
 
 def created_at(ref: str) -> float | None:
@@ -86,7 +102,7 @@ def terminate(refs: Iterable[str]) -> None:
     """End sandboxes and wait for it. Idempotent; one that cannot be ended now is left to `end_unknown`."""
     wanted = list(refs)
     mark_ended(wanted)
-    aio.run(_terminate_all(wanted), timeout_s=TERMINATE_TIMEOUT_S)
+    aio.run(_terminate_all(_reachable(wanted)), timeout_s=TERMINATE_TIMEOUT_S)
 
 
 def mark_ended(refs: Iterable[str]) -> None:
@@ -96,22 +112,77 @@ def mark_ended(refs: Iterable[str]) -> None:
 
 def terminate_soon(refs: Iterable[str]) -> None:
     """End sandboxes in the background. Mark them first (`mark_ended`), in the transaction that decides it."""
-    aio.submit(_terminate_all(list(refs)))
+    aio.submit(_terminate_all(_reachable(list(refs))))
 
 
-def end_unknown(provider: str, min_age_s: float) -> int:
-    """End sandboxes at `provider` that have no running row: whoever should have ended or noted them has died."""
-    infos = aio.run(provider_named(provider).list({}), timeout_s=TERMINATE_TIMEOUT_S)
+def terminate_created_soon(created: Created) -> None:
+    """End in the background what was created and never noted. May be called on the background loop itself."""
+    aio.submit(_terminate_all({created.sandbox.ref: created.place.provider}))
+
+
+def end_unknown(min_age_s: float) -> int:
+    """End sandboxes of this installation, at every provider it has, that have no running row: whoever should have ended
+    or noted them has died. A provider that does not answer is left for the next time."""
     known = set(SandboxRecord.objects.filter(state=SandboxRecord.State.RUNNING).values_list("ref", flat=True))
-    unknown = [info.ref for info in infos if info.ref not in known and info.created_at < time.time() - min_age_s]
-    aio.run(_terminate_all(unknown), timeout_s=TERMINATE_TIMEOUT_S)
-    return len(unknown)
+    ended = 0
+    for name, provider in _in_use():
+        try:
+            infos = aio.run(provider.list({INSTALLATION: installation()}), timeout_s=TERMINATE_TIMEOUT_S)
+        except (SandboxError, TimeoutError) as error:
+            logger.warning("sandboxes of %s were not looked at: %s", name, error)
+            continue
+        oldest = time.time() - min_age_s
+        unknown = [info.ref for info in infos if info.ref not in known and info.created_at < oldest]
+        aio.run(_terminate_all(dict.fromkeys(unknown, provider)), timeout_s=TERMINATE_TIMEOUT_S)
+        ended += len(unknown)
+    return ended
 
 
-async def _terminate_all(refs: Iterable[str]) -> None:
+def _in_use() -> Iterator[tuple[str, Provider]]:
+    if SandboxRecord.objects.filter(provider=LOCAL).exists():
+        yield LOCAL, local_provider()
+    for account in ProviderAccount.objects.select_related("team"):
+        try:
+            yield str(account), opening.provider_of(account)
+        except SandboxError as error:
+            logger.warning("sandboxes of %s were not looked at: %s", account, error)
+
+
+def _providers_of(refs: Iterable[str]) -> dict[str, Provider]:
+    """The provider of each reference, with the key that its sandbox was made with. Raises `SandboxError`."""
+    wanted = list(refs)
+    found = {ref: local_provider() for ref in wanted if provider_of(ref) == LOCAL}
+    paid = [ref for ref in wanted if ref not in found]
+    if not paid:
+        return found
+    rows = SandboxRecord.objects.filter(ref__in=paid).exclude(account=None).select_related("account")
+    accounts = {row.ref: row.account for row in rows}
+    for ref in paid:
+        account = accounts.get(ref)
+        if account is not None:
+            found[ref] = opening.provider_of(account)
+        else:
+            raise AuthFailed(
+                "The key that this sandbox was made with was removed. Nobody here can reach it any more.",
+                provider=provider_of(ref),
+            )
+    return found
+
+
+def _reachable(refs: Iterable[str]) -> dict[str, Provider]:
+    found: dict[str, Provider] = {}
     for ref in refs:
         try:
-            sandbox = await provider_named(provider_of(ref)).get(SandboxRef(ref))
+            found |= _providers_of([ref])
+        except SandboxError as error:
+            logger.warning("sandbox not ended: %s", error)
+    return found
+
+
+async def _terminate_all(refs: Mapping[str, Provider]) -> None:
+    for ref, provider in refs.items():
+        try:
+            sandbox = await provider.get(SandboxRef(ref))
             await sandbox.terminate()
         except NotFound:
             continue

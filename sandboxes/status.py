@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from sandboxes import aio
 from sandboxes.errors import SandboxError
-from sandboxes.services import provider_named
+from sandboxes.services import local_provider
 
 ASK_TIMEOUT_S = 5.0
 KEPT_S = 15.0
@@ -55,7 +55,7 @@ def local_status() -> ProviderStatus:
 def _ask() -> ProviderStatus:
     from sandboxes.providers.local import LocalProvider
 
-    provider = provider_named("local")
+    provider = local_provider()
     assert isinstance(provider, LocalProvider)
     try:
         tiers = dict(aio.run(provider.tiers(), timeout_s=ASK_TIMEOUT_S))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from cryptography.fernet import Fernet
 from django.conf import settings
 from django.db import connection
 from django.test import Client
@@ -87,6 +88,7 @@ def service_environment() -> dict[str, str]:
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "rlmweb.settings.dev",
         "RLMWEB_SECRET_KEY": settings.SECRET_KEY,
+        "RLMWEB_KEYS": ",".join(settings.SECRET_KEYS_AT_REST) or Fernet.generate_key().decode(),
         "DATABASE_URL": database,
         "RLMWEB_DATA_DIR": str(settings.DATA_DIR),
         "RLMWEB_BLOB_DIR": str(settings.BLOB_DIR),

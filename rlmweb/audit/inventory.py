@@ -109,6 +109,14 @@ ACTIONS: dict[str, Action] = {
     "context.create": Action("runs.services.contexts", _UPLOADS),
     "credential.add": Action("runs.services.credentials", ("view:runs.views.keys.keys",)),
     "credential.delete": Action("runs.services.credentials", ("view:runs.views.keys.key_delete",)),
+    "provider_account.add": Action("sandboxes.accounts.keeping", ("view:runs.views.providers.account_save",)),
+    "provider_account.change": Action("sandboxes.accounts.keeping"),
+    "provider_account.delete": Action("sandboxes.accounts.keeping", ("view:runs.views.providers.account_remove",)),
+    "provider_order.change": Action("sandboxes.accounts.keeping", ("view:runs.views.providers.order_save",)),
+    "provider_attestation.add": Action("sandboxes.accounts.keeping", ("view:runs.views.providers.attestation_add",)),
+    "provider_attestation.delete": Action(
+        "sandboxes.accounts.keeping", ("view:runs.views.providers.attestation_remove",)
+    ),
     "token.create": Action("rlmweb.teams.tokens", ("view:runs.views.keys.token_new",)),
     "token.revoke": Action("rlmweb.teams.tokens", ("view:runs.views.keys.token_revoke",)),
     "snapshot.evaluate": Action(
@@ -170,6 +178,8 @@ _leave(
             "reexecution.reexecution",
             "spending.session_spending_figure",
             "rollout.rollout_figure",
+            "providers.providers",
+            "providers.providers_fit",
         )
     ),
     "view:rlmweb.health.healthz",
@@ -200,6 +210,9 @@ _leave(
     "view:runs.views.contexts.upload_cancel",
     "api:runs.api.forks.create_reexecution",
     "api:runs.api.forks.stop_reexecution",
+)
+_leave(
+    "asks a vendor whether a key works; what it said is kept with the key", "view:runs.views.providers.account_check"
 )
 _leave("goes on with what `session.start` or another entry began", "task:runs.execute_step", "task:runs.run_job")
 _leave("moves the socket's own window", "ws:Ack")

@@ -36,6 +36,9 @@ CSRF_TRUSTED_ORIGINS = list(env.origins("RLMWEB_CSRF_TRUSTED_ORIGINS"))
 
 # What sessions may use
 MODEL_HOSTS = env.words("RLMWEB_MODEL_HOSTS")
+PROVIDER_HOSTS = env.words("RLMWEB_PROVIDER_HOSTS")
+# Marks sandboxes at a vendor as ours; without it a mark is derived from the secret key.
+INSTALLATION = env.text("RLMWEB_INSTALLATION")
 CONTEXT_PATHS = env.folders("RLMWEB_CONTEXT_PATHS")
 CONTEXT_HOSTS = env.words("RLMWEB_CONTEXT_HOSTS")
 UPLOAD_MAX_BYTES = env.whole_number("RLMWEB_UPLOAD_MAX_BYTES", GIB, least=1024, most=64 * GIB)

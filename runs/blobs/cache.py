@@ -7,6 +7,7 @@ opened, and only one process at a time makes room. A content here proves nothing
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import tempfile
 import threading
@@ -39,7 +40,7 @@ class DiskCache:
     def takes(self, size_bytes: int) -> bool:
         return 0 < size_bytes <= self.max_bytes * LARGEST_SHARE
 
-    def open(self, sha256: str) -> IO[bytes] | None:
+    def open(self, sha256: str) -> io.BufferedReader | None:
         """The packed content, which counts as used now; None when it is not here."""
         path = self._path(sha256)
         try:

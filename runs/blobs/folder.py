@@ -8,6 +8,7 @@ content again finds that and repairs it.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import tempfile
 import time
@@ -110,7 +111,7 @@ class FolderStore(BlobStore):
         with self._told(), self._written() as file:
             file.write(b"can this folder be written?")
 
-    def _open_packed(self, sha256: str) -> IO[bytes]:
+    def _open_packed(self, sha256: str) -> io.BufferedReader:
         with self._told():
             try:
                 return self.path_of(sha256).open("rb")

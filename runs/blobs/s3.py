@@ -160,7 +160,7 @@ class S3Store(BlobStore):
             client.list_objects_v2(Bucket=self.bucket.name, Prefix=self.bucket.prefix, MaxKeys=1)
             client.delete_object(Bucket=self.bucket.name, Key=probe)
 
-    def _open_packed(self, sha256: str) -> IO[bytes]:
+    def _open_packed(self, sha256: str) -> io.BufferedReader:
         found = self.cache.open(sha256)
         if found is not None:
             return found

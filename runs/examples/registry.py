@@ -9,10 +9,11 @@ from runs.examples.generated.logfile import EXAMPLE as LOGFILE
 from runs.examples.generated.needle import EXAMPLE as NEEDLE
 from runs.examples.generated.oolong import EXAMPLE as OOLONG
 from runs.examples.generated.sales import EXAMPLE as SALES
+from runs.examples.generated.scores import EXAMPLE as SCORES
 from runs.examples.stdlib.example import EXAMPLE as STDLIB
 from runs.examples.types import Built, Example, UnknownExample
 
-_EXAMPLES = (STDLIB, LOGFILE, NEEDLE, OOLONG, SALES)
+_EXAMPLES = (STDLIB, LOGFILE, NEEDLE, OOLONG, SALES, SCORES)
 
 
 @dataclass(frozen=True)

@@ -258,6 +258,8 @@ class StepCells:
         if base is not None and not _has_run(state):
             self._begin_fork(base)
         self._run.snapshots.take_over(state.snapshots, self._step_number)
+        if fork and not self._has_run_here(state):
+            self._run.snapshots.ask_again(state.snapshots, self._step_number - 1)
         for note in self._box.notes:
             self._log(note, "info")
         self._box.notes.clear()
@@ -271,6 +273,11 @@ class StepCells:
             if self._running is not None and finished.cell == self._running.name and finished.seq <= self._box.seen_seq:
                 self._running = None
                 self.ready.append(RunnerSaid(self._with_texts(finished)))
+
+    def _has_run_here(self, state: State) -> bool:
+        """Did the sandbox get a cell of this step?"""
+        cells = [state.cell, *(finished.cell for finished in state.finished)]
+        return any(cell and cell.startswith(f"{self._step_number}.") for cell in cells)
 
     def _begin_fork(self, base: Snapshot) -> None:
         """The first sandbox of a forked node starts where its source was. Repeated when a worker died at it: the runner

@@ -15,6 +15,7 @@ SCRIPTED = "scripted:"
 KEY = "key:"
 EMBEDDED_CONTEXT_TOKENS = 8_192
 TOUR = "scripted:tour"
+SCORING = "scripted:score_chunks"
 KeyApi = Literal["openai", "anthropic", "gemini"]
 API_NAMES: dict[str, str] = {
     "openai": "OpenAI or compatible (vLLM, Ollama, OpenRouter, llama.cpp...)",
@@ -40,6 +41,7 @@ def options(credentials: list[LmCredential]) -> list[Option]:
         Option(f"{KEY}{credential.uuid}", f"{credential.name} {credential.key_hint}".strip(), "Your team's keys", True)
         for credential in credentials
     ]
+    found.append(Option(SCORING, "Score chunks (scripted, for the example of that name: no model, $0)", "Not a model"))
     found.append(Option(TOUR, "Guided tour (scripted: no model, $0)", "Not a model"))
     return found
 

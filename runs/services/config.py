@@ -8,6 +8,7 @@ import msgspec
 
 from runs.engine.limits import Limits
 from runs.engine.state import ToolInfo
+from sandboxes.needs import Needs
 
 SnapshotPolicy = Literal["every", "last", "off"]
 """Of which steps of a node snapshots are taken."""
@@ -56,6 +57,10 @@ class SessionConfig(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     sub: ModelConfig | None = None
     limits: Limits = Limits()
     provider: str = "local"
+    fallback: tuple[str, ...] = ()
+    """Providers to go to, in this order, when that one has no room."""
+    sandbox: Needs = Needs()
+    """What the sandboxes have to be, beside the memory that the limits name."""
     tier: str = ""
     tools: tuple[ToolInfo, ...] = ()
     system_prompt: str | None = None

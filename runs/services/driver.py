@@ -277,7 +277,7 @@ class StepDriver:
     def _check_limits(self, meter: SessionMeter) -> None:
         """Tell the engine, once, of a limit that is not about one call."""
         run = self.run
-        over = exceeded(meter, run.config.limits, run.session.created_at, run.box.age_s)
+        over = exceeded(meter, run.config.limits, run.session.created_at, run.box.age_s, run.config.sandbox.gpus)
         if over is not None and not self._limit_told:
             self._limit_told = True
             self.ready.append(LimitReached(over.limit, over.used, over.allowed))

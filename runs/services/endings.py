@@ -88,10 +88,13 @@ def stop_nodes(changes: SessionTransaction, nodes: list[Node], status: str, erro
         _close_node(changes, node, status, partial or None, bool(partial), error)
 
 
-def sandbox_ms(node: Node) -> int:
-    """How long the node's present sandbox has been running."""
+def sandbox_ms(node: Node) -> tuple[int, int]:
+    """How long the node's present sandbox has been running, and that for each of its GPUs together."""
     record = SandboxRecord.objects.filter(ref=node.sandbox_ref).first() if node.sandbox_ref else None
-    return int((timezone.now() - record.created_at).total_seconds() * 1000) if record else 0
+    if record is None:
+        return 0, 0
+    ms = int((timezone.now() - record.created_at).total_seconds() * 1000)
+    return ms, ms * record.gpu_count
 
 
 def partial_of(node: Node) -> str:
@@ -110,7 +113,9 @@ def _close_node(
 ) -> None:
     close_books(changes, node, status)
     if node.sandbox_ref:
-        changes.meter.sandbox_ms += sandbox_ms(node)
+        ms, gpu_ms = sandbox_ms(node)
+        changes.meter.sandbox_ms += ms
+        changes.meter.gpu_ms += gpu_ms
         changes.emit(NodeSandbox(node=node.number, state="ended", sandbox=str(node.sandbox_uuid)))
         ref = node.sandbox_ref
         sandbox_services.mark_ended([ref])

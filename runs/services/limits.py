@@ -60,15 +60,18 @@ def reserve_nodes(meter: SessionMeter, limits: Limits, wanted: int) -> Exceeded 
     return None
 
 
-def exceeded(meter: SessionMeter, limits: Limits, started_at: datetime, sandbox_s: float) -> Exceeded | None:
-    """Limits that are not about one call. `sandbox_s`: sandbox time of this node that is not on the meter yet."""
+def exceeded(
+    meter: SessionMeter, limits: Limits, started_at: datetime, sandbox_s: float, gpus: int = 0
+) -> Exceeded | None:
+    """Limits that are not about one call. `sandbox_s`: sandbox time of this node that is not on the meter yet, with so
+    many `gpus`."""
     wall_s = (timezone.now() - started_at).total_seconds()
     used_sandbox_s = meter.sandbox_ms / 1000 + sandbox_s
     for name, used, allowed in (
         ("max_wall_s", wall_s, limits.max_wall_s),
         ("max_output_bytes", meter.output_bytes, limits.max_output_bytes),
         ("max_sandbox_s", used_sandbox_s, limits.max_sandbox_s),
-        ("max_gpu_s", meter.gpu_ms / 1000, limits.max_gpu_s),
+        ("max_gpu_s", meter.gpu_ms / 1000 + sandbox_s * gpus, limits.max_gpu_s),
     ):
         if allowed is not None and used > allowed:
             return Exceeded(name, used, allowed)

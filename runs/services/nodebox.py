@@ -22,9 +22,11 @@ from django.db import InterfaceError, OperationalError
 from runs.models import Node
 from runs.services.boxsetup import SETUP_TIMEOUT_S, ContextRefused, make_setup
 from runs.services.config import SessionConfig
+from runs.services.places import places_of, session_spec
 from sandboxes import aio
 from sandboxes import services as sandbox_services
-from sandboxes.contract import Sandbox, SandboxInfo, Spec
+from sandboxes.choosing import Created
+from sandboxes.contract import Sandbox, Spec
 from sandboxes.errors import SandboxError, StreamLost
 from sandboxes.frames import RunnerError, RunnerFrame, SetupDone, State
 from sandboxes.link import RunnerLink
@@ -33,9 +35,6 @@ from sandboxes.models import Snapshot
 logger = logging.getLogger(__name__)
 
 ATTACH_TIMEOUT_S = 30.0
-GRACE_S = 600.0
-LONGEST_S = 30 * 24 * 3600
-"""Life of a sandbox whose session has no wall time limit."""
 Frames = SimpleQueue[RunnerFrame | SandboxError]
 T = TypeVar("T")
 
@@ -56,7 +55,7 @@ class NodeBox:
         """Snapshots whose contents are damaged: the sandbox is not restored from them again."""
         self._put = put
         self._delivering = Lock()
-        self._creating: Future[tuple[Sandbox, SandboxInfo]] | None = None
+        self._creating: Future[Created] | None = None
         self._sandbox: Sandbox | None = None
         self._opened_at: float | None = None
         self.link: RunnerLink | None = None
@@ -94,17 +93,22 @@ class NodeBox:
     def prefetch(self) -> None:
         """Start the creation now, so that it happens while the model thinks."""
         if self.is_new and self._creating is None:
-            self._creating = aio.submit(sandbox_services.create(self.config.provider, self.spec(), self._key()))
+            try:
+                places = places_of(self.config, self.node.session.team)
+            except SandboxError as error:
+                self._creating = Future()
+                self._creating.set_exception(error)  # told to whoever opens it: creating is only begun early here
+                return
+            self._creating = aio.submit(sandbox_services.create(places, self.spec(), self._key()))
 
     def open(self) -> sandbox_services.Opened:
         """The created sandbox with its row; the caller records it on the node. Raises `SandboxError`."""
         self.prefetch()
         assert self._creating is not None
-        sandbox, info = _wait(self._creating, sandbox_services.CREATE_TIMEOUT_S)
-        self._sandbox = sandbox
-        return sandbox_services.note_created(
-            self.config.provider, sandbox, info, session_uuid=self.node.session.uuid, node_uuid=self.node.uuid
-        )
+        created = _wait(self._creating, sandbox_services.CREATE_TIMEOUT_S)
+        self._sandbox = created.sandbox
+        self.notes += [f"No room at {said}. The sandbox is at {created.place.name}." for said in created.passed_over]
+        return sandbox_services.note_created(created, session_uuid=self.node.session.uuid, node_uuid=self.node.uuid)
 
     def attach(self) -> State:
         """Become the runner's host and set the REPL up if nobody has. Raises `NotFound` when the sandbox is gone."""
@@ -207,16 +211,7 @@ class NodeBox:
 
     def spec(self) -> Spec:
         """What the session asks of this node's sandbox."""
-        limits = self.config.limits
-        # A node may wait for its children as long as the session may run; idle means nothing before that.
-        most_s = LONGEST_S if limits.max_wall_s is None else min(LONGEST_S, int(limits.max_wall_s + GRACE_S))
-        return Spec(
-            memory_mb=limits.memory_mb,
-            lifetime_s=most_s,
-            idle_s=most_s,
-            tier=self.config.tier,
-            labels={"session": str(self.node.session.uuid), "node": str(self.node.number)},
-        )
+        return session_spec(self.config, {"session": str(self.node.session.uuid), "node": str(self.node.number)})
 
     def _key(self) -> str:
         """Safe to retry for the first sandbox. A later one is rebuilt from nothing: nobody may find it half done."""
@@ -224,9 +219,9 @@ class NodeBox:
         return f"{self.node.uuid}:{generation}" + (f":{uuid4()}" if generation else "")
 
 
-def _end_created(creating: Future[tuple[Sandbox, SandboxInfo]]) -> None:
+def _end_created(creating: Future[Created]) -> None:
     if not creating.cancelled() and creating.exception() is None:
-        sandbox_services.terminate_soon([creating.result()[0].ref])
+        sandbox_services.terminate_created_soon(creating.result())
 
 
 def _wait(future: Future[T], timeout_s: float) -> T:

@@ -22,7 +22,6 @@ from runs.services.endings import end_session_early
 from runs.services.jobs import RUN_JOB, due_jobs
 from runs.services.transaction import session_transaction
 from sandboxes import services as sandbox_services
-from sandboxes.errors import SandboxError
 from sandboxes.models import SandboxRecord
 
 logger = logging.getLogger(__name__)
@@ -82,13 +81,7 @@ def _end_orphans() -> int:
     kept = Q(kept_until__isnull=False, kept_until__gt=Now())
     orphans = running.filter(~Exists(theirs), ~kept, created_at__lt=Now() - ORPHAN_AGE)
     sandbox_services.mark_ended(orphans.values_list("ref", flat=True)[:BATCH])
-    ended = 0
-    for provider in SandboxRecord.objects.values_list("provider", flat=True).distinct():
-        try:
-            ended += sandbox_services.end_unknown(provider, ORPHAN_AGE.total_seconds())
-        except (SandboxError, TimeoutError) as error:
-            logger.warning("sandboxes of %s were not looked at: %s", provider, error)
-    return ended
+    return sandbox_services.end_unknown(ORPHAN_AGE.total_seconds())
 
 
 def _end_overdue_sessions() -> int:

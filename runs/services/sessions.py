@@ -15,6 +15,7 @@ from runs.services.children import wake_parent
 from runs.services.config import SessionConfig, config_to_plain
 from runs.services.dispatch import EXECUTE_STEP, send_on_commit
 from runs.services.endings import end_session_early, stop_below, stop_nodes
+from runs.services.places import check_places
 from runs.services.transaction import SessionTransaction, session_transaction
 
 TITLE_CHARS = 120
@@ -23,7 +24,11 @@ TITLE_CHARS = 120
 def start_session(
     *, actor: Actor, team: Team, question: str, context: Context, config: SessionConfig, title: str = ""
 ) -> Session:
-    """Start a session: its rows, first events and audit entry commit together, then the first step is sent."""
+    """Start a session: its rows, first events and audit entry commit together, then the first step is sent.
+
+    Raises `InvalidConfig` when its sandboxes cannot be had.
+    """
+    check_places(config, team)
     with transaction.atomic():
         session = Session.objects.create(
             team=team,

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 from runs.access import session_for
 from runs.models import Session
 from runs.spending import SHOWN_STEPS, figure_version, spending_by_step, spending_figure
+from sandboxes.spending import sandbox_spending
 
 
 @never_cache
@@ -23,6 +24,7 @@ def session_spending(request: HttpRequest, uuid: UUID) -> HttpResponse:
     context = {
         "session": session,
         "steps": spending_by_step(session),
+        "sandboxes": sandbox_spending(session.uuid),
         "most_steps": SHOWN_STEPS,
         "version": figure_version(session),
         "running": session.status == Session.Status.RUNNING,

@@ -19,6 +19,7 @@ from runs.examples import all_examples
 from runs.forms import StartForm
 from runs.lm.embedded import status as model_status
 from runs.models import Context, Session
+from runs.services.config import InvalidConfig
 from runs.services.contexts import (
     ContextError,
     context_from_chunks,
@@ -95,14 +96,18 @@ def _start(request: HttpRequest, form: StartForm) -> Session | None:
         return None
     # The known answer is that of the example's own question, and of no other.
     tag = material.tag if question == material.question else ""
-    return start_session(
-        actor=actor_of(request.user, "web"),
-        team=team,
-        question=question,
-        context=material.context,
-        config=form.build_config(tag),
-        title=form.cleaned_data["title"],
-    )
+    try:
+        return start_session(
+            actor=actor_of(request.user, "web"),
+            team=team,
+            question=question,
+            context=material.context,
+            config=form.build_config(tag),
+            title=form.cleaned_data["title"],
+        )
+    except InvalidConfig as error:
+        form.add_error("provider", str(error))
+        return None
 
 
 def _material(request: HttpRequest, form: StartForm, team: Team) -> Material:

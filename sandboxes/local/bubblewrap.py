@@ -12,6 +12,7 @@ from typing import Any
 
 from sandboxes.errors import ProviderUnavailable
 from sandboxes.local import seccomp
+from sandboxes.local.gpus import device_words
 from sandboxes.local.spec import BASE_ENV, BoxSpec
 from sandboxes.local.tiers import Launched, Setting, make_folder
 
@@ -87,6 +88,7 @@ class Bubblewrap:
         command = [
             self._binary,
             *self._fixed,
+            *device_words(spec.gpus),
             *_workspace(spec, incoming),
             *_environment(spec),
             *("--seccomp", str(filter_fd), "--info-fd", str(status_writer), "--"),
@@ -131,7 +133,7 @@ def _runner_command(setting: Setting, spec: BoxSpec) -> list[str]:
         *("--workspace", WORKSPACE, "--sweep", "all"),
         *("--memory-mb", str(spec.memory_mb), "--disk-mb", str(spec.disk_mb)),
         *("--processes", str(spec.max_processes), "--site", str(int(setting.interpreter.use_site))),
-        *("--relay", "1"),
+        *("--relay", "1", "--gpu", str(int(bool(spec.gpus)))),
     ]
 
 

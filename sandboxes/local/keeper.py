@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sandboxes.errors import InvalidSpec, NotFound, ProviderUnavailable, SandboxError
 from sandboxes.local.box import Box
 from sandboxes.local.cgroups import Groups
+from sandboxes.local.gpus import Gpus, found
 from sandboxes.local.pool import Pool
 from sandboxes.local.spec import BoxSpec
 from sandboxes.local.tiers import Tier, make_folder
 
 REMEMBERED_ENDS = 1000
+WITH_DEVICES = "bubblewrap"
+"""The tier that can show a sandbox some devices and hide the others."""
 
 
 class Keeper:
@@ -26,6 +30,7 @@ class Keeper:
         self.pool = Pool(pool_size, BoxSpec(tier=default), self._start)
         self.groups = groups
         self._folder = make_folder(folder / "boxes")
+        self.gpus = Gpus(found())
         self._by_key: dict[str, asyncio.Future[Box]] = {}
         self._ends: dict[str, str] = {}
 
@@ -55,6 +60,17 @@ class Keeper:
         if tier is None:
             raise InvalidSpec(f"the tier {spec.tier!r} does not work on this machine; {', '.join(self.tiers)} does")
         id = os.urandom(8).hex()
+        if spec.gpu_count:
+            if tier.name != WITH_DEVICES:
+                raise InvalidSpec(f"GPUs are passed to sandboxes of the tier {WITH_DEVICES} only, not of {tier.name}")
+            spec = replace(spec, gpus=self.gpus.take(id, spec.gpu_types, spec.gpu_count))
+        try:
+            return await self._start_in(tier, spec, id)
+        except BaseException:
+            self.gpus.give_back(id)
+            raise
+
+    async def _start_in(self, tier: Tier, spec: BoxSpec, id: str) -> Box:
         try:
             group = self.groups.create(id, spec.cpu, spec.memory_mb, spec.disk_mb, spec.max_processes)
         except OSError as error:
@@ -84,6 +100,7 @@ class Keeper:
 
     def _box_ended(self, box: Box) -> None:
         self.boxes.pop(box.id, None)
+        self.gpus.give_back(box.id)
         self.pool.removed(box)
         self._by_key = {
             key: made

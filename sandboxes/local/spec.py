@@ -21,6 +21,7 @@ BASE_ENV = {
 }
 MAX_ENV = 64
 MAX_LABELS = 16
+MAX_GPUS = 64
 LEAST_CPU, MOST_CPU = 0.05, 1024
 
 
@@ -37,6 +38,10 @@ class BoxSpec:
     idle_s: int = 3600
     env: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
+    gpu_types: list[str] = field(default_factory=list)
+    gpu_count: int = 0
+    gpus: tuple[int, ...] = ()
+    """Numbers of the GPUs that it got; not for clients to say."""
 
     def fits_pool(self, pooled: BoxSpec) -> bool:
         """Whether a waiting sandbox made for `pooled` serves this one: labels and times can still be set, no more."""
@@ -47,6 +52,7 @@ class BoxSpec:
             and self.disk_mb == pooled.disk_mb
             and self.max_processes == pooled.max_processes
             and not self.env
+            and not self.gpu_count
         )
 
 
@@ -56,6 +62,7 @@ RANGES = {
     "max_processes": (4, 4096),
     "lifetime_s": (1, 30 * 24 * 3600),
     "idle_s": (1, 30 * 24 * 3600),
+    "gpu_count": (0, MAX_GPUS),
 }
 
 
@@ -63,7 +70,7 @@ def parse_spec(value: Any) -> BoxSpec:
     """Raises `InvalidSpec` that names the field."""
     if not isinstance(value, dict):
         raise InvalidSpec("the spec must be an object")
-    unknown = set(value) - set(BoxSpec.__dataclass_fields__)
+    unknown = set(value) - (set(BoxSpec.__dataclass_fields__) - {"gpus"})
     if unknown:
         raise InvalidSpec(f"unknown fields in the spec: {', '.join(sorted(unknown))}")
     for name, (low, high) in RANGES.items():
@@ -75,6 +82,9 @@ def parse_spec(value: Any) -> BoxSpec:
         raise InvalidSpec(f"cpu must be a number of cores from {LEAST_CPU} to {MOST_CPU}, not {cpu!r}")
     for name, limit in (("env", MAX_ENV), ("labels", MAX_LABELS)):
         _check_texts(name, value.get(name, {}), limit)
+    types = value.get("gpu_types", [])
+    if not isinstance(types, list) or len(types) > MAX_GPUS or not all(isinstance(name, str) for name in types):
+        raise InvalidSpec("gpu_types must be a list of names")
     if not isinstance(value.get("tier", ""), str):
         raise InvalidSpec("tier must be text")
     return BoxSpec(**value)

@@ -27,6 +27,7 @@ from sandboxes.contract import (
     Spec,
 )
 from sandboxes.errors import InvalidSpec, NotFound, ProtocolViolation, SandboxError, StreamLost, Unsupported
+from sandboxes.local import gpus
 from sandboxes.local.client import ServiceClient, default_socket
 from sandboxes.relay import REPLACED
 
@@ -70,7 +71,10 @@ class LocalProvider:
     def validate(self, spec: Spec) -> Sequence[Problem]:
         problems = []
         if spec.gpu:
-            problems.append(Problem("gpu", "local sandboxes have no GPU"))
+            try:
+                gpus.choose(gpus.found(), spec.gpu.types, spec.gpu.count)
+            except InvalidSpec as error:
+                problems.append(Problem("gpu", str(error)))
         if spec.network.mode != "blocked":
             problems.append(Problem("network", "local sandboxes have no network"))
         if spec.isolation_min is not Isolation.CONTAINER:
@@ -91,6 +95,8 @@ class LocalProvider:
             raise InvalidSpec("; ".join(problem.message for problem in problems), provider=NAME)
         fields = {name: getattr(spec, name) for name in SPEC_FIELDS}
         fields |= {"env": dict(spec.env), "labels": dict(spec.labels)}
+        if spec.gpu:
+            fields |= {"gpu_types": list(spec.gpu.types), "gpu_count": spec.gpu.count}
         info = await self._client.request("create", spec=fields, key=idempotency_key)
         return LocalSandbox(self._client, info)
 

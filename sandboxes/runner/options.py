@@ -23,6 +23,8 @@ class Options:
         """1: the interpreter's installed packages belong to the sandbox."""
         self.relay = 0
         """1: a relay stands between this and the host; it is told how many parked copies there are."""
+        self.gpu = 0
+        """1: the sandbox has a GPU, whose driver reserves more addresses than memory is allowed."""
         self.sweep = "group"
         """Which processes belong to the sandbox: see `ReplProcess`."""
         self.confine_repl: Callable[[], None] = _nothing
@@ -44,7 +46,7 @@ def parse(arguments: list[str]) -> Options:
         value = words.pop(0)
         if name == "--workspace":
             options.workspace = os.path.abspath(value)
-        elif name in ("--memory-mb", "--processes", "--disk-mb", "--site", "--relay") and value.isdigit():
+        elif name in ("--memory-mb", "--processes", "--disk-mb", "--site", "--relay", "--gpu") and value.isdigit():
             setattr(options, name[2:].replace("-", "_"), int(value))
         elif name == "--sweep" and value in ("all", "group"):
             options.sweep = value

@@ -324,7 +324,7 @@ def _limit_resources(options: Options) -> None:
 
     lower(resource.RLIMIT_CORE, 0)
     lower(resource.RLIMIT_NOFILE, DESCRIPTORS_OF_CODE)
-    if options.memory_mb:
+    if options.memory_mb and not options.gpu:
         lower(resource.RLIMIT_AS, (2 * options.memory_mb + 2048) * MIB)
     if options.disk_mb:
         lower(resource.RLIMIT_FSIZE, options.disk_mb * MIB)

@@ -47,7 +47,7 @@ class Surroundings:
             found["decimal"] = decimals
         warnings = sys.modules.get("warnings")
         if warnings is not None:
-            found["warnings"] = [entry for entry in warnings.filters if _is_plain_filter(entry)]
+            found["warnings"] = [_named(entry) for entry in warnings.filters if _is_plain_filter(entry)]
         return {name: each for name, each in found.items() if each}
 
     def _folder(self) -> tuple[str, str] | None:
@@ -106,7 +106,7 @@ class Surroundings:
 
             warnings.resetwarnings()
             filters: Any = warnings.filters
-            filters[:] = state["warnings"]
+            filters[:] = [entry for each in state["warnings"] if (entry := _found_filter(each))]
         if "answer" in state:
             self._values["answer"] = dict(state["answer"])
 
@@ -126,7 +126,10 @@ def set_pending() -> None:
     """Give generators of libraries their state, once the library is there."""
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None and "numpy.random" in pending_states:
-        numpy_random.set_state(pending_states.pop("numpy.random"))
+        kind, key, *rest = pending_states.pop("numpy.random")
+        if type(key) is bytes:
+            key = sys.modules["numpy"].frombuffer(key, dtype="uint32")
+        numpy_random.set_state((kind, key, *rest))
 
 
 def _random_numbers() -> dict[str, Any]:
@@ -137,7 +140,9 @@ def _random_numbers() -> dict[str, Any]:
     if "numpy.random" in pending_states:
         found["numpy"] = pending_states["numpy.random"]
     elif numpy_random is not None:
-        found["numpy"] = numpy_random.get_state()
+        kind, key, *rest = numpy_random.get_state()
+        # Not as an array: it is to be read where there is no NumPy, too, and where it may be loaded unasked.
+        found["numpy"] = (kind, key.astype("uint32").tobytes(), *rest)
     return found
 
 
@@ -150,6 +155,24 @@ def _arithmetic() -> Any:
     if type(context) is not decimal.Context or repr(context) == repr(decimal.Context()):
         return None
     return context
+
+
+def _named(entry: Any) -> Any:
+    """A filter with its kind of warning by name: that kind need not exist where the snapshot is restored."""
+    action, message, category, module, line = entry
+    return action, message, (category.__module__, category.__qualname__), module, line
+
+
+def _found_filter(entry: Any) -> Any:
+    """None for a kind of warning that is not there."""
+    action, message, category, module, line = entry
+    if type(category) is tuple:
+        try:
+            __import__(category[0])
+            category = getattr(sys.modules[category[0]], category[1])
+        except Exception:
+            return None
+    return action, message, category, module, line
 
 
 def _is_plain_filter(entry: Any) -> bool:

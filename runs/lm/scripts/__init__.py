@@ -11,6 +11,7 @@ from runs.lm.script import Script
 
 MODULES: dict[str, str] = {
     "tour": "runs.lm.scripts.tour",
+    "score_chunks": "runs.lm.scripts.scoring",
     "measure": "runs.lm.scripts.loops",
     "hundred_steps": "runs.lm.scripts.loops",
     "fan_out": "runs.lm.scripts.leaves",

@@ -22,9 +22,10 @@ from runs.replay.forks.past import conversation_at, past_of, recorded_at
 from runs.replay.forks.variables import code_of
 from runs.replay.origin import Difference, Origin, origin_to_plain
 from runs.replay.reexecution.starts import ran_code
-from runs.services.config import InvalidConfig, SessionConfig, config_from_plain, config_to_plain
+from runs.services.config import SessionConfig, config_from_plain, config_to_plain
 from runs.services.dispatch import EXECUTE_STEP, send_on_commit
 from runs.services.giving_up import copying_from
+from runs.services.places import check_places
 from runs.services.sessions import TITLE_CHARS, started_event
 from runs.services.snapshots.reading import SnapshotMissing, manifest_text, require_snapshot
 from runs.services.transaction import SessionTransaction
@@ -120,8 +121,7 @@ def _config(source: Session, changes: Changes) -> SessionConfig:
     if changes.system_prompt is not None:
         plain["system_prompt"] = changes.system_prompt
     config = config_from_plain(plain)
-    if config.provider != "local":
-        raise InvalidConfig(f"provider: {config.provider} is not available here")
+    check_places(config, source.team)
     return config
 
 

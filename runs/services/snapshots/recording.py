@@ -15,7 +15,7 @@ from runs.services.transaction import SessionTransaction
 from runs.text import scrub
 from sandboxes.manifest import Manifest, VariableState
 from sandboxes.models import Snapshot
-from sandboxes.rows import insert_snapshot
+from sandboxes.rows import insert_snapshot, provider_of_sandbox
 
 KEPT_DROPPED = 100
 SHOWN_DROPPED = 20
@@ -44,7 +44,7 @@ def write_row(changes: SessionTransaction, node: Node, complete: Complete) -> Sn
         session_uuid=node.session.uuid,
         node_uuid=node.uuid,
         step_number=complete.step,
-        provider=node.session.config.get("provider", "local"),
+        provider=_provider(node),
         manifest_sha256=complete.text.sha256,
         python=scrub(manifest.python)[:32],
         holds=["variables", "files"] if manifest.files else ["variables"],
@@ -56,6 +56,14 @@ def write_row(changes: SessionTransaction, node: Node, complete: Complete) -> Sn
         return None
     changes.keep(complete.text)
     return _event(node, row, complete.changed)
+
+
+def _provider(node: Node) -> str:
+    """Where the node's sandbox is: not where the session asked for it to be, when that had no room."""
+    config = node.session.config
+    if not config.get("fallback") or node.sandbox_uuid is None:
+        return str(config.get("provider", "local"))
+    return provider_of_sandbox(node.sandbox_uuid)
 
 
 def copy_row(changes: SessionTransaction, node: Node, step: int, untouched: Stored) -> SnapshotTaken | None:

@@ -22,6 +22,7 @@ from runs.engine.limits import Limits
 from runs.models import Node, Session
 from runs.services.boxsetup import SETUP_TIMEOUT_S, make_setup
 from runs.services.config import SessionConfig, config_from_plain
+from runs.services.places import places_of
 from runs.services.snapshots.reading import (
     SnapshotCorrupt,
     SnapshotError,
@@ -36,7 +37,7 @@ from runs.services.snapshots.talk import BoxTalk
 from runs.text import scrub
 from sandboxes import aio
 from sandboxes import services as sandbox_services
-from sandboxes.contract import Sandbox, Spec
+from sandboxes.contract import Sandbox
 from sandboxes.errors import ExecTimeout, SandboxError
 from sandboxes.frames import (
     CellError,
@@ -314,18 +315,17 @@ def _evaluation(said: Evaluated) -> Evaluation:
 
 @contextmanager
 def _opened(session: Session, node: Node | None, config: SessionConfig, memory_mb: int) -> Iterator[ScratchBox]:
-    spec = Spec(
+    spec = config.sandbox.spec(
         memory_mb=memory_mb,
         lifetime_s=LIFETIME_S,
         idle_s=LIFETIME_S,
         tier=config.tier,
         labels={"session": str(session.uuid), "scratch": "1"},
     )
-    creating = sandbox_services.create(config.provider, spec, f"scratch:{uuid4()}")
-    sandbox, info = aio.run(creating, timeout_s=sandbox_services.CREATE_TIMEOUT_S)
-    opened = sandbox_services.note_created(
-        config.provider, sandbox, info, session_uuid=session.uuid, node_uuid=node.uuid if node else uuid4()
-    )
+    creating = sandbox_services.create(places_of(config, session.team), spec, f"scratch:{uuid4()}")
+    created = aio.run(creating, timeout_s=sandbox_services.CREATE_TIMEOUT_S)
+    sandbox = created.sandbox
+    opened = sandbox_services.note_created(created, session_uuid=session.uuid, node_uuid=node.uuid if node else uuid4())
     SandboxRecord.objects.filter(pk=opened.record.pk).update(kept_until=timezone.now() + timedelta(seconds=LIFETIME_S))
     box = ScratchBox(sandbox, node)
     started = time.monotonic()

@@ -164,6 +164,14 @@ class SnapshotTaker:
             if step is not None and step < current_step and state in ("taking", "writing"):
                 self._ours(step, current_step)
 
+    def ask_again(self, states: Mapping[str, str], step: int) -> None:
+        """Nothing ran since `step`, and the runner was not asked for its snapshot: the worker that ended the step died
+        before the request had left it."""
+        if step < 1 or f"{ID_PREFIX}{step}" in states:
+            return
+        if self.unaccounted(before_step=step + 1)[-1:] == [step]:
+            self.take(step)
+
     def settle(self) -> None:
         """A part was stored, or could not be: see what is complete now."""
         for part in [part for part in self._parts if part.future.done()]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import tracemalloc
 from collections import Counter, defaultdict
 from decimal import Decimal
 from pathlib import Path
 
+import numpy
 import pytest
 
 from runs.examples import Built, example
@@ -145,7 +147,21 @@ def test_a_reworded_needle_shares_no_wording_with_its_question(tmp_path: Path) -
     assert built.answer in built.path.read_text()
 
 
-@pytest.mark.parametrize("slug", ["logfile", "s-niah", "oolong", "csv"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_highest_score_follows_from_the_network_and_the_chunks(seed: int, tmp_path: Path) -> None:
+    built = build("scores", "highest", seed, tmp_path)
+    header, *lines = built.path.read_text().splitlines()
+    model = json.loads(header)
+    names, rows = zip(*(line.split("\t") for line in lines), strict=True)
+    features = numpy.array([[int(number) for number in row.split()] for row in rows], dtype=numpy.float32)
+    first, second = (numpy.array(model[name], dtype=numpy.float32) for name in ("first", "second"))
+    scores = numpy.maximum(features @ first, 0) @ second
+    assert names[int(scores.argmax())] == built.answer
+    assert (scores == scores.max()).sum() == 1
+    assert abs(scores).max() < 2**24, "every score is a whole number that a 32-bit float holds"
+
+
+@pytest.mark.parametrize("slug", ["logfile", "s-niah", "oolong", "csv", "scores"])
 def test_a_large_context_is_written_without_holding_it(slug: str, tmp_path: Path) -> None:
     """Held in memory, 3 MB of records would be more than 3 MB of Python objects."""
     tracemalloc.start()

@@ -131,7 +131,7 @@ def test_a_sandbox_made_early_for_a_node_that_never_used_it_is_ended_with_the_no
     refused = {"when": {"kind": "turn"}, "reply": "", "fault": "401", "latency_ms": 300}
     session = run_to_end(start(scripted_config(rules(refused))))
     assert (session.status, session.error_type) == ("failed", "LmAuthFailed")
-    provider = sandbox_services.provider_named("local")
+    provider = sandbox_services.local_provider()
     labels = {"session": str(session.uuid)}
     wait_until("the end of its sandbox", lambda: not aio.run(provider.list(labels)), 20)
 

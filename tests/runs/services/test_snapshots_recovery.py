@@ -29,6 +29,7 @@ from runs.services.snapshots.scratch import open_scratch
 from runs.services.snapshots.storing import store_part
 from runs.services.snapshots.taking import SnapshotTaker
 from sandboxes import services as sandbox_services
+from sandboxes.link import RunnerLink
 from tests.factories import scripted_config
 from tests.runs.services.inline import run_to_end
 from tests.runs.services.test_run_session import ANSWER, log, rules, start, turn
@@ -121,6 +122,37 @@ def test_a_worker_may_die_at_any_moment_of_a_snapshot(monkeypatch: pytest.Monkey
         assert log_faults(log(session)) == []
         check_whole(session)
     assert moments > 10
+
+
+def test_a_request_that_never_left_a_worker_that_died_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step is on record, its snapshot was not asked for: the next worker asks before it runs anything."""
+    session = start(scripted_config(script()))
+    lost: list[str] = []
+    asks, commits = RunnerLink.snapshot, StepDriver._committed
+
+    def ask(link: RunnerLink, id: str, **options: bool) -> None:
+        if id == "step-3" and not lost:
+            lost.append(id)
+        else:
+            asks(link, id, **options)
+
+    def committed(driver: StepDriver, *args: Any) -> Any:
+        result = commits(driver, *args)
+        if lost and len(lost) == 1:
+            lost.append("worker")
+            raise WorkerDied
+        return result
+
+    with monkeypatch.context() as patches:
+        patches.setattr(RunnerLink, "snapshot", ask)
+        patches.setattr(StepDriver, "_committed", committed)
+        with pytest.raises(WorkerDied):
+            run_to_end(session)
+    assert lost == ["step-3", "worker"]
+    go_on(session)
+    run_to_end(session)
+    assert session.answer == ANSWERED
+    check_whole(session)
 
 
 def test_a_worker_that_dies_while_a_large_last_snapshot_is_stored_loses_nothing(

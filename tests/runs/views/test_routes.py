@@ -21,7 +21,7 @@ FOR_EVERYBODY = (
     "docs_protocol",
     "docs_api",
 )
-FOR_STARTERS = ("session_new", "session_import", "keys")
+FOR_STARTERS = ("session_new", "session_import", "keys", "providers")
 OF_A_SESSION = ("session", "session_spending", "session_spending_figure")
 ELSEWHERE = {
     "first": "test_sessions.py",
@@ -35,6 +35,13 @@ ELSEWHERE = {
     "upload_cancel": "test_uploading.py",
     "context_preview": "test_uploading.py",
     "key_delete": "test_keys.py",
+    "providers_fit": "test_providers.py",
+    "provider_order": "test_providers.py",
+    "attestation_add": "test_providers.py",
+    "attestation_remove": "test_providers.py",
+    "account_save": "test_providers.py",
+    "account_check": "test_providers.py",
+    "account_remove": "test_providers.py",
     "token_new": "test_keys.py",
     "token_revoke": "test_keys.py",
     "compare": "test_compare.py",

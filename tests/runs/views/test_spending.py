@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.staticfiles import finders
 from django.urls import reverse
+from django.utils import timezone
 
 from runs.models import LmCall, Session
 from runs.spending import MAX_POINTS, _thinned, spending_by_step
+from sandboxes import services as sandbox_services
+from sandboxes.models import SandboxRecord
+from sandboxes.spending import sandbox_spending
 from tests.factories import make_user
 from tests.runs.replay.forks.test_starting import fork
 from tests.runs.services.inline import run_to_end
@@ -76,3 +83,41 @@ def test_a_long_session_keeps_its_first_and_last_point() -> None:
 def test_the_script_is_the_one_of_the_package() -> None:
     assert finders.find("vendor/plotly.min.js")
     assert finders.find("vendor/widgetbundle.js") is None
+
+
+def test_the_time_of_sandboxes_is_told_by_provider_and_type_of_gpu(client: Any, source: Session) -> None:
+    SandboxRecord.objects.filter(session_uuid=source.uuid).delete()
+    begun = timezone.now() - timedelta(hours=2)
+    for gpu, count, rate in (
+        ("H100", 2, Decimal("4.5")),
+        ("H100", 2, Decimal("4.5")),
+        ("L4", 1, None),
+        ("", 0, Decimal("0.5")),
+    ):
+        row = SandboxRecord.objects.create(
+            provider="northflank", ref=f"{gpu}{count}", session_uuid=source.uuid, node_uuid=uuid4(),
+            gpu=gpu, gpu_count=count, usd_per_hour=rate, ended_at=begun + timedelta(hours=1),
+        )  # fmt: skip
+        SandboxRecord.objects.filter(pk=row.pk).update(created_at=begun)
+    rows = {each.gpu: each for each in sandbox_spending(source.uuid)}
+    assert (rows["H100"].sandboxes, rows["H100"].seconds, rows["H100"].gpu_s) == (2, 7200, 14400)
+    assert (rows["H100"].usd, rows["L4"].usd, rows[""].usd) == (Decimal(9), None, Decimal("0.5"))
+    assert (rows["L4"].gpu_s, rows[""].gpu_s) == (3600, 0)
+    client.force_login(source.created_by)
+    page = client.get(reverse("runs:session_spending", args=[source.uuid])).content.decode()
+    assert "9 USD" in page
+    assert "<td>unknown</td>" in page
+
+
+def test_the_meter_counts_the_time_of_each_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    noted = sandbox_services.note_created
+
+    def with_gpus(*args: Any, **kwargs: Any) -> Any:
+        opened = noted(*args, **kwargs)
+        SandboxRecord.objects.filter(pk=opened.record.pk).update(gpu="H100", gpu_count=3)
+        return opened
+
+    monkeypatch.setattr(sandbox_services, "note_created", with_gpus)
+    meter = run_cells("x = 1").meter
+    meter.refresh_from_db()
+    assert meter.gpu_ms == 3 * meter.sandbox_ms > 0

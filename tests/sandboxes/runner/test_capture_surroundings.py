@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import pickle
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy
 import pytest
 
+from sandboxes.runner.surroundings import Surroundings
 from tests.sandboxes.runner.host import RunnerHost, runner
 from tests.sandboxes.runner.snapshothost import Store, evaluate
 
@@ -96,3 +102,33 @@ def test_what_cannot_be_loaded_again_says_so_and_the_rest_is_there(
     assert store.run(second, "print(x)")["stdout"] == "[1]\n"
     manifest = store.snapshot(second, "s2")
     assert {each.name for each in manifest.dropped} == {"a", "load"}  # pickled together
+
+
+class Plain(pickle.Unpickler):
+    """Reads plain data, and nothing that a package would have to be there for."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise AssertionError(f"{module}.{name} would have to be there")
+
+
+def test_what_is_beside_variables_needs_no_package_of_the_sandbox_it_was_written_in(tmp_path: Path) -> None:
+    """NumPy may be loaded unasked, and not be there at the provider to which the session is forked."""
+    before = numpy.random.get_state()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", numpy.exceptions.ComplexWarning)
+        numpy.random.seed(11)
+        state = Surroundings(str(tmp_path), {}).written_down()
+        following = numpy.random.random()
+        read = Plain(io.BytesIO(pickle.dumps(state))).load()
+        assert (numpy.exceptions.__name__, "ComplexWarning") in [entry[2] for entry in state["warnings"]]
+        Surroundings(str(tmp_path), {}).bring_back({**read, "path": (), "environment": {}})
+        assert numpy.random.random() == following
+        assert warnings.filters[0][2] is numpy.exceptions.ComplexWarning
+    numpy.random.set_state(before)
+
+
+def test_a_kind_of_warning_that_is_not_there_is_left_out(tmp_path: Path) -> None:
+    entries = [("ignore", None, ("gone_package", "Gone"), None, 0), ("ignore", None, ("builtins", "Warning"), None, 0)]
+    with warnings.catch_warnings():
+        Surroundings(str(tmp_path), {}).bring_back({"warnings": entries})
+        assert [entry[2] for entry in warnings.filters] == [Warning]

@@ -1,0 +1,1 @@
+"""What teams keep of providers: keys, an order of preference, attestations."""
