@@ -15,11 +15,14 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from rlmweb.audit.reads import sealer_lag_s
 from rlmweb.boot.probe import WORKER_SILENT_AFTER_S, worker_sign
 
 WORKERS_KEY = "rlmweb:workers"
 FORGOTTEN_AFTER_S = 3600.0
 TIMEOUT_S = 2.0
+READS_SEALED_WITHIN_S = 60.0
+"""They wait a second when a worker is well."""
 
 log = logging.getLogger(__name__)
 
@@ -75,10 +78,20 @@ def check_worker() -> None:
         raise Unhealthy("no worker")
 
 
+def check_audit() -> None:
+    """Reads of content that are not sealed can still be removed unseen."""
+    try:
+        if sealer_lag_s() > READS_SEALED_WITHIN_S:
+            raise Unhealthy("reads are not sealed")
+    except DatabaseError as error:
+        raise Unhealthy("unknown") from error
+
+
 CHECKS: dict[str, Callable[[], None]] = {
     "database": check_database,
     "redis": check_redis,
     "worker": check_worker,
+    "audit": check_audit,
 }
 
 

@@ -17,5 +17,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("logout/", LogoutView.as_view(next_page="login"), name="logout"),
     path("open/", how_to_open, name="how_to_open"),
     path("open/<str:token>/", open_installation, name="open"),
+    path("audit/", include("rlmweb.audit.urls")),
     path("", include("runs.urls")),
 ]

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from django.contrib.auth.models import AnonymousUser
@@ -14,6 +14,7 @@ from django.contrib.auth.models import User as AuthUser
 from django.db.models import QuerySet
 from django.http import Http404
 
+from rlmweb.audit.circumstances import touch
 from rlmweb.teams.models import ApiToken, Membership, Role, Team
 from runs.models import Context, LmCredential, Session
 
@@ -57,9 +58,12 @@ def session_for(user: User, uuid: UUID | str, action: Action = "view") -> Sessio
     """The session, if `user` may do `action` with it. Raises `Http404`."""
     session = sessions_of(user).select_related("team", "context", "meter").filter(uuid=_uuid(uuid)).first()
     if session is None:
+        _note_denied("session", Session.objects.filter(uuid=_uuid(uuid)))
         raise Http404
     if not may(user, session, action):
+        touch("session", session.uuid, session.team.uuid, denied=True)
         raise Http404
+    touch("session", session.uuid, session.team.uuid)
     return session
 
 
@@ -82,9 +86,11 @@ def contexts_of(user: User) -> QuerySet[Context]:
 
 def context_for(user: User, uuid: UUID | str) -> Context:
     """Raises `Http404`."""
-    context = contexts_of(user).filter(uuid=_uuid(uuid)).first()
+    context = contexts_of(user).select_related("team").filter(uuid=_uuid(uuid)).first()
     if context is None:
+        _note_denied("context", Context.objects.filter(uuid=_uuid(uuid)))
         raise Http404
+    touch("context", context.uuid, context.team.uuid)
     return context
 
 
@@ -110,8 +116,10 @@ def credential_for(user: User, uuid: UUID | str, action: Literal["use", "delete"
     """A team's key by its uuid. Raises `Http404`."""
     credential = credentials_of(user).select_related("team").filter(uuid=_uuid(uuid)).first()
     if credential is None:
+        _note_denied("credential", LmCredential.objects.filter(uuid=_uuid(uuid)))
         raise Http404
     if action == "delete" and not may_keep_keys(user, credential.team):
+        touch("credential", credential.uuid, credential.team.uuid, denied=True)
         raise Http404
     return credential
 
@@ -135,6 +143,13 @@ def require_staff(user: User) -> None:
     """What concerns the whole installation is for its staff. Raises `Http404`."""
     if not (user.is_active and user.is_staff):
         raise Http404
+
+
+def _note_denied(kind: str, asked_for: QuerySet[Any]) -> None:
+    """What is there and not for this person; an address that leads nowhere is no denial."""
+    found = asked_for.select_related("team").first()
+    if found is not None:
+        touch(kind, found.uuid, found.team.uuid, denied=True)
 
 
 def _teams(user: User, roles: frozenset[Role]) -> QuerySet[Team]:

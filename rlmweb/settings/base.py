@@ -78,6 +78,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "rlmweb.teams.middleware.ask_to_sign_in",
+    "rlmweb.audit.middleware.note_circumstances",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -158,6 +159,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 
 # Jobs that every worker runs on a clock, at most one worker at a time: dotted path -> seconds between runs.
 PERIODIC_JOBS: dict[str, float] = {
+    "rlmweb.audit.reads.seal_reads": 1.0,
+    "rlmweb.audit.checkpoints.make_due_checkpoints": 30.0,
     "runs.services.reconciler.reconcile": 2.0,
     "runs.services.reconciler.end_orphans": 30.0,
     "runs.replay.rollouts.keeping.keep_rollouts": 2.0,
@@ -215,3 +218,8 @@ TIME_ZONE = "UTC"
 
 LOG_LEVEL = env.text("RLMWEB_LOG_LEVEL", "INFO").upper()
 LOGGING = logging_config(LOG_LEVEL)
+
+# The audit log: see rlmweb/docs/audit.md. Checkpoints belong on another volume than the database.
+AUDIT_KEY_FILE = env.folder("RLMWEB_AUDIT_KEY_FILE", DATA_DIR / "audit" / "checkpoint.key")
+AUDIT_CHECKPOINT_DIR = env.folder("RLMWEB_AUDIT_CHECKPOINT_DIR", DATA_DIR / "audit")
+AUDIT_DAYS = env.whole_number("RLMWEB_AUDIT_DAYS", 400, least=1, most=36_500)

@@ -37,7 +37,7 @@ def session() -> Session:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_model_has_a_list_that_opens_and_can_be_searched(boss: Client, session: Session, name: str) -> None:
-    record("test.done", actor="me", object_type="session", object_id=session.uuid)
+    record("session.stop", actor="me", object_type="session", object_id=session.uuid)
     answer = boss.get(reverse(f"admin:{name}_changelist"), {"q": str(session.uuid)})
     assert answer.status_code == 200
 

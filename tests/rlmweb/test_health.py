@@ -23,7 +23,7 @@ def test_everything_works_while_a_worker_gives_signs_of_life(client: Client) -> 
     finally:
         health.forget_worker("celery@test")
     assert response.status_code == 200
-    assert response.json()["parts"] == {"web": "ok", "database": "ok", "redis": "ok", "worker": "ok"}
+    assert response.json()["parts"] == {"web": "ok", "database": "ok", "redis": "ok", "worker": "ok", "audit": "ok"}
 
 
 def test_no_worker_is_not_healthy_but_the_web_process_alone_is(client: Client) -> None:

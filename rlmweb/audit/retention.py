@@ -1,0 +1,106 @@
+"""What may go, and what must not: purge of old segments, legal holds, and forgetting a person.
+
+A purge takes entries from the old end of a chain up to a signed checkpoint and leaves their header, so that what stays
+still follows from it. A hold beats both purge and erasure.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from rlmweb.audit.checkpoints import anchors_of
+from rlmweb.audit.models import INSTANCE_CHAIN, AuditEntry, AuditSegment, AuditSubject, LegalHold, StagedRead
+from rlmweb.audit.record import Particulars, record
+
+
+class Held(Exception):
+    """A legal hold stands: release it first."""
+
+
+def purge(chain: UUID, *, actor: str, before: datetime | None = None) -> AuditSegment | None:
+    """Entries up to the newest checkpoint that is older than `before` (by default: the days of retention).
+
+    None when nothing is old enough. Raises `Held`, and `standalone.Unreadable` for a sink that is not ours.
+    """
+    limit = before or timezone.now() - timedelta(days=settings.AUDIT_DAYS)
+    with transaction.atomic():
+        if _holds(chain=chain).exists():
+            raise Held(Held.__doc__)
+        entries = AuditEntry.objects.filter(chain=chain, seq__isnull=False)
+        sealed = [size for size in anchors_of(chain) if entries.filter(seq=size, recorded_at__lt=limit).exists()]
+        first = entries.order_by("seq").first()
+        if not sealed or first is None:
+            return None
+        last = entries.get(seq=max(sealed))
+        going = entries.filter(seq__lte=last.seq)
+        if _holds(subject_uuid__in=going.values("subject_uuid")).exists():
+            raise Held(Held.__doc__)
+        assert first.seq is not None, "Its number was asked for."
+        assert last.seq is not None, "Its number was asked for."
+        assert first.recorded_at is not None, "What has a number has a time."
+        assert last.recorded_at is not None, "What has a number has a time."
+        segment = AuditSegment.objects.create(
+            chain=chain,
+            first_seq=first.seq,
+            last_seq=last.seq,
+            prev_hash=first.prev_hash,
+            last_hash=last.hash,
+            first_at=first.recorded_at,
+            last_at=last.recorded_at,
+        )
+        StagedRead.objects.filter(sealed_in__in=going.values("uuid")).delete()
+        going._raw_delete(going.db)
+        _note("audit.purge", actor, chain, chain, {"first": first.seq, "last": last.seq})
+    return segment
+
+
+@transaction.atomic
+def place_hold(*, actor: str, reason: str, chain: UUID | None = None, subject_uuid: UUID | None = None) -> LegalHold:
+    """On a chain, or on a person wherever they acted."""
+    hold = LegalHold.objects.create(reason=reason, chain=chain, subject_uuid=subject_uuid)
+    _note("audit.hold", actor, chain, hold.uuid, {"chain": chain, "subject": subject_uuid}, reason)
+    return hold
+
+
+@transaction.atomic
+def release_hold(hold: LegalHold, *, actor: str, reason: str) -> None:
+    LegalHold.objects.filter(pk=hold.pk, released_at__isnull=True).update(released_at=timezone.now())
+    _note("audit.release", actor, hold.chain, hold.uuid, {}, reason)
+
+
+@transaction.atomic
+def erase(subject: AuditSubject, *, actor: str, reason: str) -> None:
+    """Destroy the person's key: name, address and browser can never be read again, and the chain stays whole.
+
+    Raises `Held`. Backups made before still hold the key.
+    """
+    if _holds(subject_uuid=subject.uuid).exists():
+        raise Held(Held.__doc__)
+    AuditSubject.objects.filter(pk=subject.pk).update(name="", sealed_key=b"", erased_at=timezone.now())
+    _note("audit.erase", actor, None, subject.uuid, {}, reason)
+
+
+def _holds(**about: Any) -> QuerySet[LegalHold]:
+    return LegalHold.objects.filter(released_at__isnull=True, **about)
+
+
+def _note(
+    action: str, actor: str, chain: UUID | None, object_id: UUID, details: dict[str, object], reason: str = ""
+) -> None:
+    record(
+        action,
+        actor=actor,
+        object_type=action.replace(".", "-"),
+        object_id=object_id,
+        team_uuid=None if chain == INSTANCE_CHAIN else chain,
+        source="cli",
+        details=details,
+        particulars=Particulars(reason=reason),
+    )
