@@ -92,6 +92,18 @@ ACTIONS: dict[str, Action] = {
     "session.fork": Action(
         "runs.replay.forks.starting", ("view:runs.views.fork.fork_new", "api:runs.api.forks.create_fork")
     ),
+    "session.reexecute": Action(
+        "runs.replay.reexecution.running",
+        ("view:runs.views.reexecution.reexecution_new", "api:runs.api.forks.create_reexecution"),
+    ),
+    "job.stop": Action(
+        "runs.services.jobs",
+        (
+            "view:runs.views.reexecution.reexecution_stop",
+            "view:runs.views.archive.import_stop",
+            "api:runs.api.forks.stop_reexecution",
+        ),
+    ),
     "session.export": Action(
         "runs.replay.archive.exporting",
         ("view:runs.views.archive.session_archive", "api:runs.api.archives.begin_archive", "command:export_session"),
@@ -202,15 +214,7 @@ _leave(
         )
     ),
 )
-_leave(
-    "starts or stops work that changes no session and is kept as a row of its own",
-    "view:runs.views.reexecution.reexecution_new",
-    "view:runs.views.reexecution.reexecution_stop",
-    "view:runs.views.archive.import_stop",
-    "view:runs.views.contexts.upload_cancel",
-    "api:runs.api.forks.create_reexecution",
-    "api:runs.api.forks.stop_reexecution",
-)
+_leave("lets go of an upload that never became a context", "view:runs.views.contexts.upload_cancel")
 _leave(
     "asks a vendor whether a key works; what it said is kept with the key", "view:runs.views.providers.account_check"
 )

@@ -142,7 +142,7 @@ def stop_reexecution(request: HttpRequest, uuid: UUID) -> Stopped:
     job = _job_for(request, uuid)
     assert job.session is not None
     session_for(request.user, job.session.uuid, "evaluate")
-    return Stopped(stopped=stop_job(job))
+    return Stopped(stopped=stop_job(job, actor=actor_of(request.user, "api")))
 
 
 def _job_for(request: HttpRequest, uuid: UUID) -> Job:

@@ -19,6 +19,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from rlmweb.audit.record import record as audit
 from rlmweb.teams.models import Team
 from runs.access import Actor
 from runs.models import Job, Session
@@ -94,13 +95,23 @@ def start_job(kind: str, *, team: Team, actor: Actor, args: dict[str, Any], sess
     return job
 
 
-def stop_job(job: Job) -> bool:
+@transaction.atomic
+def stop_job(job: Job, *, actor: Actor) -> bool:
     """Idempotent; False when it was over already."""
-    return bool(
-        Job.objects.filter(pk=job.pk, status__in=(Job.Status.READY, Job.Status.RUNNING)).update(
-            status=Job.Status.STOPPED, lease_token=None, lease_expires_at=None, finished_at=timezone.now()
-        )
+    stopped = Job.objects.filter(pk=job.pk, status__in=(Job.Status.READY, Job.Status.RUNNING)).update(
+        status=Job.Status.STOPPED, lease_token=None, lease_expires_at=None, finished_at=timezone.now()
     )
+    if stopped:
+        audit(
+            "job.stop",
+            actor=actor.name,
+            object_type="job",
+            object_id=job.uuid,
+            team_uuid=job.team.uuid,
+            source=actor.source,
+            details={"kind": job.kind},
+        )
+    return bool(stopped)
 
 
 def run_job(uuid: UUID) -> None:

@@ -96,7 +96,7 @@ def import_job(request: HttpRequest, uuid: UUID) -> HttpResponse:
 @require_POST
 def import_stop(request: HttpRequest, uuid: UUID) -> HttpResponse:
     job = _job_for(request, uuid)
-    stop_job(job)
+    stop_job(job, actor=actor_of(request.user, "web"))
     return redirect("runs:import", uuid=job.uuid)
 
 

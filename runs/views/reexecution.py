@@ -115,7 +115,7 @@ def reexecution_stop(request: HttpRequest, uuid: UUID) -> HttpResponse:
     job, session = _job_for(request, uuid)
     if not may(request.user, session, "evaluate"):
         raise Http404
-    stop_job(job)
+    stop_job(job, actor=actor_of(request.user, "web"))
     return redirect("runs:reexecution", uuid=job.uuid)
 
 

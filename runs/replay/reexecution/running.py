@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from django.db import transaction
+
+from rlmweb.audit.record import record as audit
 from runs.access import Actor
 from runs.events.tree import Tree
 from runs.models import Job, Node, Session
@@ -45,7 +48,18 @@ def start_reexecution(
     if seed is not None and not 0 <= seed <= MAX_SEED:
         raise CannotReexecute(f"The seed must be a whole number from 0 to {MAX_SEED}.")
     args = {"node": node, "subtree": subtree, "after": after, "upto": upto, "freeze_time": freeze_time, "seed": seed}
-    return start_job(REEXECUTE, team=session.team, session=session, actor=actor, args=args)
+    with transaction.atomic():
+        job = start_job(REEXECUTE, team=session.team, session=session, actor=actor, args=args)
+        audit(
+            "session.reexecute",
+            actor=actor.name,
+            object_type="session",
+            object_id=session.uuid,
+            team_uuid=session.team.uuid,
+            source=actor.source,
+            details={"job": str(job.uuid), "node": node, "after": after, "upto": upto},
+        )
+    return job
 
 
 @job_kind(REEXECUTE)

@@ -14,6 +14,7 @@ from django.test import Client
 
 from rlmweb.audit.models import AuditEntry
 from rlmweb.teams.models import Role
+from runs.access import Actor
 from runs.models import Job, Session
 from runs.replay.archive.responses import _threads
 from runs.replay.archive.running import run_import  # noqa: F401  # registers its kind of job
@@ -140,7 +141,7 @@ def test_a_stopped_import_makes_no_session(source: Session, tmp_path: Path) -> N
     ticket = uploaded(client, export_to(tmp_path / "a", source).read_bytes())
     uuid = client.post("/api/v1/archives/imports", headers={"Upload-Ticket": ticket}).json()["uuid"]
     job = Job.objects.get(uuid=uuid)
-    stop_job(job)
+    stop_job(job, actor=Actor(None, "test"))
     run_job(job.uuid)
     assert client.get(f"/api/v1/archives/imports/{uuid}").json()["status"] == "stopped"
     assert Session.objects.count() == 1

@@ -11,6 +11,7 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
+from rlmweb.audit.models import AuditEntry
 from runs.access import Actor
 from runs.models import Job, OutboxMessage
 from runs.services import jobs
@@ -130,12 +131,14 @@ def test_a_stopped_job_ends_at_its_next_look(kind: Any) -> None:
     assert begun.wait(DEADLINE_S)
     job.refresh_from_db()
     assert job.progress == {"done": 1, "total": 2, "text": "half"}
-    assert stop_job(job) is True
+    assert stop_job(job, actor=Actor(None, "test")) is True
     stopped.set()
     thread.join(DEADLINE_S)
     job.refresh_from_db()
     assert (ended, job.status) == (["stopped"], "stopped")
-    assert stop_job(job) is False
+    entry = AuditEntry.objects.get(action="job.stop")
+    assert (entry.object_id, entry.details["kind"]) == (str(job.uuid), job.kind)
+    assert stop_job(job, actor=Actor(None, "test")) is False
 
 
 def test_what_a_lost_worker_writes_is_refused(kind: Any) -> None:
