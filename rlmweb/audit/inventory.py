@@ -155,7 +155,7 @@ ACTIONS: dict[str, Action] = {
     "audit.checkpoint": Action("rlmweb.audit.checkpoints"),
     "audit.verify": Action("rlmweb.audit.views", ("view:rlmweb.audit.views.verify_chain",)),
     "audit.export": Action("rlmweb.audit.views", ("view:rlmweb.audit.views.export", "command:audit_export")),
-    "audit.purge": Action("rlmweb.audit.retention"),
+    "audit.purge": Action("rlmweb.audit.retention", ("command:audit_keep",)),
     "audit.hold": Action("rlmweb.audit.retention"),
     "audit.release": Action("rlmweb.audit.retention"),
     "audit.erase": Action("rlmweb.audit.retention"),

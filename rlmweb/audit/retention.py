@@ -6,6 +6,8 @@ still follows from it. A hold beats both purge and erasure.
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -18,30 +20,53 @@ from django.utils import timezone
 from rlmweb.audit.checkpoints import anchors_of
 from rlmweb.audit.models import INSTANCE_CHAIN, AuditEntry, AuditSegment, AuditSubject, LegalHold, StagedRead
 from rlmweb.audit.record import Particulars, record
+from rlmweb.audit.standalone import Unreadable
+
+log = logging.getLogger(__name__)
 
 
 class Held(Exception):
     """A legal hold stands: release it first."""
 
 
-def purge(chain: UUID, *, actor: str, before: datetime | None = None) -> AuditSegment | None:
-    """Entries up to the newest checkpoint that is older than `before` (by default: the days of retention).
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Entries that may go: the oldest of a chain up to a checkpoint."""
+
+    first: AuditEntry
+    last: AuditEntry
+    entries: QuerySet[AuditEntry]
+
+
+def purgeable(chain: UUID, before: datetime | None = None) -> Segment | None:
+    """What `purge` would take now: up to the newest checkpoint older than `before` (by default: the days of retention).
 
     None when nothing is old enough. Raises `Held`, and `standalone.Unreadable` for a sink that is not ours.
     """
     limit = before or timezone.now() - timedelta(days=settings.AUDIT_DAYS)
+    if _holds(chain=chain).exists():
+        raise Held(Held.__doc__)
+    entries = AuditEntry.objects.filter(chain=chain, seq__isnull=False)
+    first = entries.order_by("seq").first()
+    if first is None or first.recorded_at is None or first.recorded_at >= limit:
+        return None
+    sealed = [size for size in anchors_of(chain) if entries.filter(seq=size, recorded_at__lt=limit).exists()]
+    if not sealed:
+        return None
+    last = entries.get(seq=max(sealed))
+    going = entries.filter(seq__lte=last.seq)
+    if _holds(subject_uuid__in=going.values("subject_uuid")).exists():
+        raise Held(Held.__doc__)
+    return Segment(first, last, going)
+
+
+def purge(chain: UUID, *, actor: str, before: datetime | None = None) -> AuditSegment | None:
+    """Let go of what is `purgeable`, and leave its header. None when that is nothing. Raises like `purgeable`."""
     with transaction.atomic():
-        if _holds(chain=chain).exists():
-            raise Held(Held.__doc__)
-        entries = AuditEntry.objects.filter(chain=chain, seq__isnull=False)
-        sealed = [size for size in anchors_of(chain) if entries.filter(seq=size, recorded_at__lt=limit).exists()]
-        first = entries.order_by("seq").first()
-        if not sealed or first is None:
+        found = purgeable(chain, before)
+        if found is None:
             return None
-        last = entries.get(seq=max(sealed))
-        going = entries.filter(seq__lte=last.seq)
-        if _holds(subject_uuid__in=going.values("subject_uuid")).exists():
-            raise Held(Held.__doc__)
+        first, last = found.first, found.last
         assert first.seq is not None, "Its number was asked for."
         assert last.seq is not None, "Its number was asked for."
         assert first.recorded_at is not None, "What has a number has a time."
@@ -55,10 +80,23 @@ def purge(chain: UUID, *, actor: str, before: datetime | None = None) -> AuditSe
             first_at=first.recorded_at,
             last_at=last.recorded_at,
         )
-        StagedRead.objects.filter(sealed_in__in=going.values("uuid")).delete()
-        going._raw_delete(going.db)
+        StagedRead.objects.filter(sealed_in__in=found.entries.values("uuid")).delete()
+        found.entries._raw_delete(found.entries.db)
         _note("audit.purge", actor, chain, chain, {"first": first.seq, "last": last.seq})
     return segment
+
+
+def purge_due() -> int:
+    """What is past its days, of every chain; how many chains lost something. A periodic job."""
+    purged = 0
+    for chain in AuditEntry.objects.values_list("chain", flat=True).distinct():
+        try:
+            purged += purge(chain, actor="system") is not None
+        except Held:
+            continue
+        except Unreadable as error:
+            log.error("the audit chain %s was not purged: %s", chain, error)
+    return purged
 
 
 @transaction.atomic

@@ -161,6 +161,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 PERIODIC_JOBS: dict[str, float] = {
     "rlmweb.audit.reads.seal_reads": 1.0,
     "rlmweb.audit.checkpoints.make_due_checkpoints": 30.0,
+    "rlmweb.audit.retention.purge_due": 3600.0,
     "runs.services.reconciler.reconcile": 2.0,
     "runs.services.reconciler.end_orphans": 30.0,
     "runs.replay.rollouts.keeping.keep_rollouts": 2.0,

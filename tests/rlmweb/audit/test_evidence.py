@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
@@ -23,7 +23,7 @@ from rlmweb.audit.export import exported
 from rlmweb.audit.models import INSTANCE_CHAIN, AuditEntry, AuditSegment, AuditSubject, ChainHead, StagedRead
 from rlmweb.audit.reads import proof_of, seal_reads, sealer_lag_s, stage_read
 from rlmweb.audit.record import record
-from rlmweb.audit.retention import Held, erase, place_hold, purge, release_hold
+from rlmweb.audit.retention import Held, erase, place_hold, purge, purge_due, release_hold
 from rlmweb.audit.verify import State, verify
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -238,3 +238,48 @@ def test_a_forgotten_person_cannot_be_read_and_the_chain_stays_whole() -> None:
     assert verify(team).intact
     fill(team, 1)
     assert AuditEntry.objects.filter(chain=team)[0].actor == "ada"
+
+
+def kept(*words: str) -> str:
+    out = io.StringIO()
+    call_command("audit_keep", *words, stdout=out)
+    return out.getvalue()
+
+
+def age(chain: uuid.UUID, days: int) -> None:
+    """As if all of it had been written so long ago; its hashes say otherwise, and a purge does not look at them."""
+    as_administrator(
+        "UPDATE audit_auditentry SET recorded_at = recorded_at - make_interval(days => %s) WHERE chain = %s",
+        days,
+        chain,
+    )
+
+
+def test_old_entries_go_by_command_and_by_the_clock_and_a_dry_run_takes_nothing() -> None:
+    team, other = uuid.uuid4(), uuid.uuid4()
+    for chain in (team, other):
+        fill(chain)
+    make_due_checkpoints()
+    age(team, 500)
+    assert f"{team}: 1 to 5 would go" in kept("purge", "--dry-run", "--actor", "root")
+    assert AuditEntry.objects.filter(chain=team).count() == 5
+    hold = kept("hold", "--chain", str(team), "--reason", "case 12", "--actor", "counsel").strip()
+    assert "case 12" in kept("holds")
+    with pytest.raises(CommandError, match="legal hold"):
+        kept("purge", "--chain", str(team), "--actor", "root")
+    assert purge_due() == 0
+    kept("release", hold, "--reason", "settled", "--actor", "counsel")
+    assert purge_due() == 1
+    assert not AuditEntry.objects.filter(chain=team, seq__lte=5).exists()
+    assert AuditEntry.objects.filter(chain=other).count() == 5
+    assert AuditEntry.objects.filter(chain=team, action="audit.purge").count() == 1
+
+
+def test_who_is_erased_or_released_must_be_there() -> None:
+    fill(uuid.uuid4())
+    assert "erased" in kept("erase", "ada", "--reason", "asked for", "--actor", "privacy")
+    for words in (("erase", "ada", "--reason", "x"), ("release", str(uuid.uuid4()), "--reason", "x")):
+        with pytest.raises(CommandError, match=r"knows nobody|no hold"):
+            kept(*words, "--actor", "root")
+    with pytest.raises(CommandError, match="at least 1"):
+        kept("purge", "--days", "0", "--actor", "root")
