@@ -243,15 +243,22 @@ class Sandbox(Protocol):
         """End it with everything in it. Idempotent: a sandbox that is gone is success."""
 
 
-class Provider(Protocol):
-    """One supplier of sandboxes, holding one set of credentials."""
+class Description(Protocol):
+    """What a supplier of sandboxes can do and costs. Uses no network, no credentials and no client of the vendor."""
 
     name: str
 
     def capabilities(self) -> Mapping[str, Capability]: ...
 
     def validate(self, spec: Spec) -> Sequence[Problem]:
-        """Why `spec` cannot be served; empty when it can. Uses no network."""
+        """Why `spec` cannot be served; empty when it can."""
+
+    def estimate(self, spec: Spec) -> Estimate:
+        """What an hour costs."""
+
+
+class Provider(Description, Protocol):
+    """One supplier of sandboxes, holding one set of credentials."""
 
     async def create(self, spec: Spec, *, idempotency_key: str) -> Sandbox:
         """Create, or find the one that an earlier call with the same key created. Raises `SandboxError`."""
@@ -271,9 +278,6 @@ class Provider(Protocol):
 
     async def delete_snapshot(self, snapshot: SnapshotRef) -> None:
         """Idempotent: one that is gone is success."""
-
-    def estimate(self, spec: Spec) -> Estimate:
-        """What an hour costs. Uses no network."""
 
     async def ping(self) -> str:
         """Check the credentials and the service; returns a line for the user. Raises `SandboxError`."""

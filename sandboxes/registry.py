@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
+from inspect import signature
 from typing import Any, cast
 
-from sandboxes.contract import Provider
+from sandboxes.contract import Description, Provider
 from sandboxes.errors import InvalidSpec, Unsupported
 
 PROVIDERS = {
@@ -17,6 +20,13 @@ PROVIDERS = {
     "e2b": "sandboxes.providers.e2b.E2BProvider",
     "northflank": "sandboxes.providers.northflank.NorthflankProvider",
 }
+DESCRIPTIONS = {
+    "daytona": "sandboxes.providers.daytona.description.DaytonaDescription",
+    "e2b": "sandboxes.providers.e2b.description.E2BDescription",
+    "northflank": "sandboxes.providers.northflank.description.NorthflankDescription",
+}
+"""Of providers whose SDK takes seconds and tens of megabytes to import; the others describe themselves."""
+SDKS = {"daytona": "daytona", "e2b": "e2b", "northflank": "northflank"}
 
 
 def provider_class(name: str) -> type[Provider]:
@@ -33,6 +43,24 @@ def provider_class(name: str) -> type[Provider]:
         if error.name is None or error.name.split(".")[0] == "sandboxes":
             raise
         raise Unsupported(f"this, because the package {error.name!r} is not installed", provider=name) from error
+
+
+def describe(name: str, **options: Any) -> Description:
+    """What the provider `name`, with the options of a team, can do. Its SDK is not imported. Raises like
+    `provider_class`."""
+    if name not in DESCRIPTIONS:
+        return create_provider(name, **options)
+    module, _, attribute = DESCRIPTIONS[name].rpartition(".")
+    if not _installed(SDKS[name]):
+        raise Unsupported(f"this, because the package {SDKS[name]!r} is not installed", provider=name)
+    kind = getattr(import_module(module), attribute)
+    known = signature(kind).parameters
+    return cast("Description", kind(**{key: value for key, value in options.items() if key in known}))
+
+
+@cache
+def _installed(package: str) -> bool:
+    return find_spec(package) is not None
 
 
 def create_provider(name: str, **options: Any) -> Provider:

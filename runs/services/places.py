@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from rlmweb.teams.models import Team
 from runs.engine.limits import Limits
 from runs.services.config import InvalidConfig, SessionConfig
@@ -11,6 +13,7 @@ from sandboxes.contract import Spec
 from sandboxes.errors import SandboxError
 from sandboxes.needs import Needs
 
+logger = logging.getLogger(__name__)
 GRACE_S = 600.0
 LONGEST_S = 30 * 24 * 3600
 """Life of a sandbox whose session has no wall time limit."""
@@ -34,14 +37,17 @@ def check_places(config: SessionConfig, team: Team) -> None:
 
 
 def places_of(config: SessionConfig, team: Team) -> list[Place]:
-    """Where to try, in order. Raises the `SandboxError` of the first; those to fall back on are left out silently when
-    they cannot serve, since nobody chose them for this session."""
+    """Where to try, in order. Raises the `SandboxError` of the first; those to fall back on are left out when they cannot
+    serve, since nobody chose them for this session."""
     spec = session_spec(config)
     places = [place_of(config.provider, team)]
     for name in config.fallback:
-        fit = fit_of(name, config.sandbox, spec, team)
-        if fit.fits and fit.place is not None:
-            places.append(fit.place)
+        if not fit_of(name, config.sandbox, spec, team).fits:
+            continue
+        try:
+            places.append(place_of(name, team))
+        except SandboxError as error:
+            logger.warning("%s is passed over: %s", name, error)
     return places
 
 

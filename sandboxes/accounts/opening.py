@@ -14,10 +14,10 @@ from django.conf import settings
 from rlmweb import sealed
 from rlmweb.teams.models import Team
 from sandboxes import aio
-from sandboxes.contract import Provider
+from sandboxes.contract import Description, Provider
 from sandboxes.errors import AuthFailed, SandboxError
 from sandboxes.models import ProviderAccount
-from sandboxes.registry import create_provider
+from sandboxes.registry import create_provider, describe
 from sandboxes.vendors import LOCAL, TITLES, VENDORS
 
 logger = logging.getLogger(__name__)
@@ -65,12 +65,16 @@ def provider_of(account: ProviderAccount) -> Provider:
     return _kept((account.provider, account.pk, account.updated_at), account.provider, account)
 
 
-def describing(name: str) -> Provider:
-    """A provider that can say what it can do and what it costs, without any key. Raises `Unsupported`, `InvalidSpec`."""
+def describing(name: str, account: ProviderAccount | None = None) -> Description:
+    """What a provider can do and costs for the owner of `account`, or for anybody without one; needs no key.
+
+    Raises `Unsupported`, `InvalidSpec`.
+    """
     if name == LOCAL:
         return local_provider()
-    values = {field.name: field.example for field in VENDORS[name].fields if field.kind not in ("flag", "json")}
-    return _kept(("example", name), name, values)
+    entered = account.options if account is not None else {}
+    examples = {field.name: field.example for field in VENDORS[name].fields if field.kind not in ("flag", "json")}
+    return describe(name, **{**examples, **entered})
 
 
 def secrets_of(account: ProviderAccount) -> dict[str, Any]:

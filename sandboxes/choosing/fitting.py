@@ -9,26 +9,25 @@ from decimal import Decimal
 from django.utils import timezone
 
 from rlmweb.teams.models import Team
-from sandboxes.accounts.opening import Place, describing, place_of
-from sandboxes.contract import Estimate, Isolation, Problem, Provider, Spec
-from sandboxes.errors import AuthFailed, SandboxError, Unsupported
-from sandboxes.models import ProviderAttestation
+from sandboxes.accounts.opening import describing
+from sandboxes.contract import Description, Estimate, Isolation, Problem, Spec
+from sandboxes.errors import SandboxError, Unsupported
+from sandboxes.models import ProviderAccount, ProviderAttestation
 from sandboxes.needs import Needs
-from sandboxes.registry import PROVIDERS
-from sandboxes.vendors import TITLES, VENDORS
+from sandboxes.registry import PROVIDERS, create_provider
+from sandboxes.vendors import LOCAL, TITLES, VENDORS
 
 STRENGTH = tuple(Isolation)
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """One provider against one set of needs. `place` None: there is no key, or no package, to use it with."""
+    """One provider against one set of needs. Found out without the vendor's client."""
 
     name: str
     title: str
     problems: tuple[Problem, ...] = ()
     estimate: Estimate = field(default_factory=lambda: Estimate(None))
-    place: Place | None = None
 
     missing_key: bool = False
 
@@ -57,25 +56,25 @@ def fits(needs: Needs, spec: Spec, team: Team) -> list[Fit]:
 def fit_of(name: str, needs: Needs, spec: Spec, team: Team) -> Fit:
     """Raises `InvalidSpec` for a name that nobody knows."""
     title = TITLES.get(name, name)
-    place: Place | None = None
+    account = None
     problems: list[Problem] = []
+    if name in VENDORS:
+        account = ProviderAccount.objects.filter(team=team, provider=name).first()
+        if account is None:
+            text = f"{title}: the team {team.name} has no key for it. Enter one under Providers."
+            problems.append(Problem("provider", text))
+    elif name != LOCAL:
+        create_provider(name)  # says which there are
     try:
-        place = place_of(name, team)
-        provider = place.provider
-    except AuthFailed as error:
-        problems.append(Problem("provider", str(error)))
-        try:
-            provider = describing(name)
-        except Unsupported:
-            return Fit(name, title, (Problem("provider", _missing(name)),))
+        described = describing(name, account)
     except Unsupported:
         return Fit(name, title, (Problem("provider", _missing(name)),))
     except SandboxError as error:
         return Fit(name, title, (Problem("provider", f"{title}: {error}"),))
-    estimate = provider.estimate(spec)
-    problems += provider.validate(spec)
-    problems += _beyond_the_spec(name, title, needs, provider, estimate, attested_kinds(team, name))
-    return Fit(name, title, tuple(_once(problems)), estimate, place, missing_key=place is None)
+    estimate = described.estimate(spec)
+    problems += described.validate(spec)
+    problems += _beyond_the_spec(title, needs, described, estimate, attested_kinds(team, name))
+    return Fit(name, title, tuple(dict.fromkeys(problems)), estimate, missing_key=name in VENDORS and account is None)
 
 
 def attested_kinds(team: Team, provider: str) -> set[str]:
@@ -90,11 +89,11 @@ def _missing(name: str) -> str:
 
 
 def _beyond_the_spec(
-    name: str, title: str, needs: Needs, provider: Provider, estimate: Estimate, attested: Collection[str]
+    title: str, needs: Needs, described: Description, estimate: Estimate, attested: Collection[str]
 ) -> list[Problem]:
     """What no vendor can judge alone."""
     problems: list[Problem] = []
-    capabilities = provider.capabilities()
+    capabilities = described.capabilities()
     memory = capabilities.get("memory_snapshot")
     if needs.memory_snapshot and not (memory and memory.value):
         problems.append(Problem("memory_snapshot", f"{title} cannot keep running processes in a snapshot"))
@@ -105,14 +104,14 @@ def _beyond_the_spec(
         )
     if needs.max_usd_per_hour is not None:
         problems += _over_budget(title, Decimal(str(needs.max_usd_per_hour)), estimate)
-    if not provider_offers_isolation(provider, needs):
+    if not offers_isolation(described, needs):
         problems.append(Problem("isolation", f"{title} does not isolate as strongly as {needs.isolation}"))
     return problems
 
 
-def provider_offers_isolation(provider: Provider, needs: Needs) -> bool:
+def offers_isolation(described: Description, needs: Needs) -> bool:
     """Only where the provider says what it has; where it says nothing, `validate` has judged."""
-    offered = provider.capabilities().get("isolation")
+    offered = described.capabilities().get("isolation")
     if not needs.isolation or offered is None:
         return True
     return any(STRENGTH.index(each) >= STRENGTH.index(Isolation(needs.isolation)) for each in offered.value)
@@ -127,7 +126,3 @@ def _over_budget(title: str, most: Decimal, estimate: Estimate) -> list[Problem]
     else:
         return []
     return [Problem("max_usd_per_hour", text)]
-
-
-def _once(problems: list[Problem]) -> list[Problem]:
-    return list(dict.fromkeys(problems))

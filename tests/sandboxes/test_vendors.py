@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 
 import pytest
 
 from sandboxes.accounts.addresses import OWN_HOSTS, check_address
 from sandboxes.contract import Spec
-from sandboxes.registry import PROVIDERS, create_provider, provider_class
+from sandboxes.errors import Unsupported
+from sandboxes.registry import PROVIDERS, create_provider, describe, provider_class
 from sandboxes.vendors import LOCAL, TITLES, VENDORS
 
 
@@ -41,3 +44,35 @@ def test_the_example_addresses_are_the_vendors_own(name: str) -> None:
     for field in VENDORS[name].fields:
         if field.kind == "url":
             check_address(name, field.example)
+
+
+def test_describing_every_vendor_imports_no_client() -> None:
+    """They take seconds and tens of megabytes each, and pages describe all of them."""
+    code = """
+import sys
+from sandboxes.contract import Spec
+from sandboxes.registry import DESCRIPTIONS, SDKS, describe
+for name in DESCRIPTIONS:
+    described = describe(name, api_key="example", anything="else")
+    described.capabilities(), described.validate(Spec()), described.estimate(Spec())
+print(sorted({module.split(".")[0] for module in sys.modules} & {*SDKS.values(), "modal", "httpx", "aiohttp"}))
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (ran.stdout.strip(), ran.stderr) == ("[]", "")
+
+
+@pytest.mark.parametrize("name", VENDORS)
+def test_a_description_says_what_the_provider_says(name: str) -> None:
+    values = {field.name: field.example for field in VENDORS[name].fields if field.kind not in ("flag", "json")}
+    provider, described = create_provider(name, **values), describe(name, **values)
+    spec = Spec(memory_mb=512, cpu=0.5)
+    assert described.name == provider.name == name
+    assert described.capabilities() == provider.capabilities()
+    assert list(described.validate(spec)) == list(provider.validate(spec))
+    assert described.estimate(spec) == provider.estimate(spec)
+
+
+def test_a_client_that_is_not_installed_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sandboxes.registry._installed", lambda package: False)
+    with pytest.raises(Unsupported, match="e2b"):
+        describe("e2b")

@@ -36,8 +36,8 @@ from sandboxes.errors import (
     RateLimited,
     SandboxError,
 )
+from sandboxes.providers.daytona.description import NAME
 
-NAME = "daytona"
 MAX_MESSAGE_CHARS = 500
 FAILURES = (
     DaytonaError,

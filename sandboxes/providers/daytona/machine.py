@@ -42,7 +42,8 @@ from sandboxes.errors import (
     SandboxError,
     Unsupported,
 )
-from sandboxes.providers.daytona.errors import NAME, translated
+from sandboxes.providers.daytona.description import NAME
+from sandboxes.providers.daytona.errors import translated
 from sandboxes.providers.daytona.options import CONTAINER, VM, minutes
 from sandboxes.providers.daytona.snapshots import Snapshots
 from sandboxes.providers.daytona.stream import SessionStream

@@ -16,16 +16,11 @@ from daytona import (
 )
 
 from sandboxes.contract import (
-    Capability,
-    Estimate,
-    Isolation,
-    Problem,
     SandboxInfo,
     SandboxRef,
     SandboxState,
     SnapshotRef,
     Spec,
-    Stability,
 )
 from sandboxes.errors import (
     InvalidSpec,
@@ -36,10 +31,11 @@ from sandboxes.errors import (
 )
 from sandboxes.providers.daytona import options
 from sandboxes.providers.daytona.client import API_URL, Client
-from sandboxes.providers.daytona.errors import NAME, translated
+from sandboxes.providers.daytona.description import NAME, DaytonaDescription
+from sandboxes.providers.daytona.errors import translated
 from sandboxes.providers.daytona.machine import CALL_TIMEOUT_S, STATE_TIMEOUT_S, DaytonaMachine, info_of, state_of
 from sandboxes.providers.daytona.options import IMAGE, LABEL, VM, sandbox_class
-from sandboxes.providers.daytona.snapshots import POLL_S, REPORTED_CAP, Snapshots
+from sandboxes.providers.daytona.snapshots import POLL_S, Snapshots
 from sandboxes.remote.sandbox import RemoteSandbox
 
 CREATE_TIMEOUT_S = 300.0
@@ -49,11 +45,9 @@ PERMISSIONS = ("write:sandboxes", "delete:sandboxes", "write:snapshots", "delete
 Params = CreateSandboxFromImageParams | CreateSandboxFromSnapshotParams
 
 
-class DaytonaProvider:
+class DaytonaProvider(DaytonaDescription):
     """`target`: the region of sandboxes whose spec names none. It has no default: the client would look for one in the
     environment of the process, and a wrong region is no small thing. `vm_snapshots`: what virtual machines start from."""
-
-    name = NAME
 
     def __init__(
         self,
@@ -77,46 +71,10 @@ class DaytonaProvider:
     def __repr__(self) -> str:
         return f"DaytonaProvider({self._client!r})"
 
-    def capabilities(self) -> Mapping[str, Capability]:
-        return {
-            "fs_snapshot": Capability(True, note="of a running VM with its memory only"),
-            "memory_snapshot": Capability(True, Stability.PREVIEW, "VM class only (isolation_min microvm)"),
-            "live_snapshot": Capability(True, note="parked copies in the sandbox, gone with it"),
-            "live_fork": Capability(
-                False, note="not used: a parent with forks cannot be deleted; snapshots have no such tie"
-            ),
-            "snapshot_ttl": Capability(False, note="kept until deleted"),
-            "max_snapshots": Capability(REPORTED_CAP, note="of an organisation, reported by a third party"),
-            "restore_many": Capability(True),
-            "idempotent_create": Capability(True, note="by the sandbox's name"),
-            "reattach": Capability(True, note="by the hub in the sandbox"),
-            "stdin": Capability("session", note="text over HTTP; numbered and encoded"),
-            "list": Capability(True),
-            "labels": Capability(True),
-            "extend": Capability(True, note="whole minutes"),
-            "pause": Capability(True, note="not with a GPU: those are deleted when they stop"),
-            "pause_memory": Capability(True, Stability.PREVIEW, "VM class only; a container keeps its files"),
-            "port_url": Capability(True, note="signed, for an hour"),
-            "net_block": Capability(True),
-            "net_allow_hosts": Capability(True),
-            "net_allow_cidrs": Capability(True, note="IPv4"),
-            "isolation": Capability((Isolation.CONTAINER, Isolation.MICROVM)),
-            "gpus": Capability(options.GPUS, note="containers only, deleted when they stop"),
-            "regions": Capability(None, note="the organisation's; any name is passed on"),
-            "max_lifetime_s": Capability(None, note="no limit is published; an organisation may have one"),
-            "per_request_credentials": Capability(True),
-        }
-
-    def validate(self, spec: Spec) -> Sequence[Problem]:
-        return options.problems_of(spec)
-
     def _require(self, spec: Spec) -> None:
         problems = self.validate(spec)
         if problems:
             raise InvalidSpec("; ".join(problem.message for problem in problems), provider=NAME)
-
-    def estimate(self, spec: Spec) -> Estimate:
-        return options.estimate_of(spec)
 
     # Creating -------------------------------------------------------------------------------------------------------
 

@@ -26,13 +26,13 @@ from sandboxes.errors import (
     Unsupported,
 )
 from sandboxes.providers.daytona.client import Client
-from sandboxes.providers.daytona.errors import NAME, translated
+from sandboxes.providers.daytona.description import NAME
+from sandboxes.providers.daytona.errors import translated
 from sandboxes.providers.daytona.options import VM
 
 CALL_TIMEOUT_S = 60.0
 WAIT_TIMEOUT_S = 600.0
 POLL_S = 0.5
-REPORTED_CAP = 60
 NAME_PREFIX = "rlm-"
 
 

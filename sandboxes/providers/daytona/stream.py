@@ -19,7 +19,8 @@ from uuid import uuid4
 from daytona import SessionExecuteRequest
 
 from sandboxes.errors import SandboxError, StreamLost
-from sandboxes.providers.daytona.errors import FAILURES, NAME, translate, translated
+from sandboxes.providers.daytona.description import NAME
+from sandboxes.providers.daytona.errors import FAILURES, translate, translated
 
 if TYPE_CHECKING:
     from daytona._async.process import AsyncProcess  # the class has no public name

@@ -14,7 +14,8 @@ from e2b.exceptions import SandboxNotFoundException
 from packaging.version import Version
 
 from sandboxes.errors import InvalidSpec, ProviderUnavailable
-from sandboxes.providers.e2b.errors import NAME, translated
+from sandboxes.providers.e2b.description import NAME
+from sandboxes.providers.e2b.errors import translated
 
 DOMAIN = "e2b.app"
 SANDBOX_URL = "E2B_SANDBOX_URL"

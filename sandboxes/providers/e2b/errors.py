@@ -38,8 +38,8 @@ from sandboxes.errors import (
     RateLimited,
     SandboxError,
 )
+from sandboxes.providers.e2b.description import NAME
 
-NAME = "e2b"
 MAX_MESSAGE_CHARS = 500
 FAILURES = (
     SandboxException,

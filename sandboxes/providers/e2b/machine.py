@@ -29,7 +29,8 @@ from sandboxes.errors import (
     Unsupported,
 )
 from sandboxes.providers.e2b.client import Client
-from sandboxes.providers.e2b.errors import NAME, translated
+from sandboxes.providers.e2b.description import NAME
+from sandboxes.providers.e2b.errors import translated
 from sandboxes.providers.e2b.options import info_of, lifetime_s
 from sandboxes.providers.e2b.snapshots import Snapshots
 from sandboxes.providers.e2b.stream import Command, Processes, ProcessStream

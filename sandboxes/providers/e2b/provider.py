@@ -9,10 +9,6 @@ from collections.abc import Mapping, Sequence
 from e2b import AsyncSandbox, SandboxQuery
 
 from sandboxes.contract import (
-    Capability,
-    Estimate,
-    Isolation,
-    Problem,
     SandboxInfo,
     SandboxRef,
     SnapshotRef,
@@ -21,7 +17,8 @@ from sandboxes.contract import (
 from sandboxes.errors import InvalidSpec, NotFound, SandboxError
 from sandboxes.providers.e2b import options, templates
 from sandboxes.providers.e2b.client import DOMAIN, Client
-from sandboxes.providers.e2b.errors import NAME, translated
+from sandboxes.providers.e2b.description import NAME, E2BDescription
+from sandboxes.providers.e2b.errors import translated
 from sandboxes.providers.e2b.machine import E2BMachine, reference
 from sandboxes.providers.e2b.options import BASE, LABEL, MAX_LIFETIME_S, Size
 from sandboxes.providers.e2b.snapshots import Snapshots
@@ -30,14 +27,11 @@ from sandboxes.remote.sandbox import RemoteSandbox
 
 PAGE_SIZE = 100
 CREATE_TIMEOUT_S = 120.0
-MAX_LIVE_FORKS = 20
 
 
-class E2BProvider:
+class E2BProvider(E2BDescription):
     """`templates`: the account's, by name, with their sizes; a session whose spec names none gets the smallest that is
     large enough. `max_lifetime_s`: an hour on the plan Hobby. `public_ports`: may the world reach ports of sandboxes?"""
-
-    name = NAME
 
     def __init__(
         self,
@@ -57,55 +51,17 @@ class E2BProvider:
             raise InvalidSpec("E2B needs api_key", provider=NAME)
         self._client = Client(api_key, domain, api_url, sandbox_url)
         self._snapshots = Snapshots(self._client)
-        self._templates = {name: size if isinstance(size, Size) else Size(*size) for name, size in templates.items()}
-        self._max_lifetime_s = max_lifetime_s
-        self._public_ports = public_ports
+        super().__init__(templates=templates, max_lifetime_s=max_lifetime_s, public_ports=public_ports)
         self._workspace = workspace
         self._python = python
 
     def __repr__(self) -> str:
         return f"E2BProvider({self._client!r})"
 
-    def capabilities(self) -> Mapping[str, Capability]:
-        return {
-            "fs_snapshot": Capability(
-                True, note="streams break; where the team has none of files only, one with memory"
-            ),
-            "memory_snapshot": Capability(True, note="files, memory and processes; streams break"),
-            "live_snapshot": Capability(True, note="parked copies in the sandbox, gone with it"),
-            "snapshot_drops_streams": Capability(True),
-            "snapshot_ttl": Capability(False, note="kept until deleted"),
-            "live_fork_max": Capability(MAX_LIVE_FORKS, note="of the vendor's own call, which is not used: no retry"),
-            "restore_many": Capability(True),
-            "idempotent_create": Capability(True, note="by the vendor's idempotency key"),
-            "reattach": Capability(True, note="by the hub in the sandbox; commands by their pid"),
-            "stdin": Capability("pipe"),
-            "list": Capability(True),
-            "labels": Capability(True),
-            "extend": Capability(True, note="up to the plan's longest life"),
-            "pause": Capability(True, note="not billed; a resumed one has its whole life before it again"),
-            "pause_memory": Capability(True),
-            "port_url": Capability(self._public_ports),
-            "net_block": Capability(True),
-            "net_allow_hosts": Capability(True, note="8.8.8.8 is then reached, too, for names"),
-            "net_allow_cidrs": Capability(True, note="IPv4"),
-            "isolation": Capability((Isolation.MICROVM,)),
-            "gpus": Capability(()),
-            "regions": Capability(()),
-            "max_lifetime_s": Capability(self._max_lifetime_s),
-            "per_request_credentials": Capability(True),
-        }
-
-    def validate(self, spec: Spec) -> Sequence[Problem]:
-        return options.problems_of(spec, self._templates, self._max_lifetime_s)
-
     def _require(self, spec: Spec) -> None:
         problems = self.validate(spec)
         if problems:
             raise InvalidSpec("; ".join(problem.message for problem in problems), provider=NAME)
-
-    def estimate(self, spec: Spec) -> Estimate:
-        return options.estimate_of(spec, self._templates)
 
     # Creating -------------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,8 @@ from e2b import AsyncSandbox, SandboxException
 from sandboxes.contract import SnapshotInfo, SnapshotKind, SnapshotRef
 from sandboxes.errors import AlreadyTerminated, NotFound, ProviderUnavailable, SandboxError, SnapshotFailed
 from sandboxes.providers.e2b.client import Client
-from sandboxes.providers.e2b.errors import NAME, translated
+from sandboxes.providers.e2b.description import NAME
+from sandboxes.providers.e2b.errors import translated
 
 TIMEOUT_S = 300.0
 REFUSALS = (400, 409)

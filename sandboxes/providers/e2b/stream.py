@@ -25,7 +25,8 @@ from protobuf import Oneof
 
 from sandboxes.contract import ExecResult
 from sandboxes.errors import AlreadyTerminated, AuthFailed, ProviderUnavailable, SandboxError, StreamLost
-from sandboxes.providers.e2b.errors import FAILURES, NAME, translate, translated
+from sandboxes.providers.e2b.description import NAME
+from sandboxes.providers.e2b.errors import FAILURES, translate, translated
 
 OPEN_TIMEOUT_S = 30.0
 SEND_TIMEOUT_S = 60.0

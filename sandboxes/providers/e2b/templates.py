@@ -6,7 +6,8 @@ from e2b import AsyncTemplate
 
 from sandboxes.errors import InvalidSpec
 from sandboxes.providers.e2b.client import Client
-from sandboxes.providers.e2b.errors import NAME, translated
+from sandboxes.providers.e2b.description import NAME
+from sandboxes.providers.e2b.errors import translated
 from sandboxes.providers.e2b.options import Size
 
 IMAGE = "python:3.11-slim"

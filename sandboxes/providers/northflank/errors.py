@@ -19,8 +19,8 @@ from sandboxes.errors import (
     RateLimited,
     SandboxError,
 )
+from sandboxes.providers.northflank.description import NAME
 
-NAME = "northflank"
 FAILURES = (
     NorthflankError,
     httpx.HTTPError,

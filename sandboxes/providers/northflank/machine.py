@@ -32,7 +32,8 @@ from sandboxes.errors import (
     StreamLost,
     Unsupported,
 )
-from sandboxes.providers.northflank.errors import NAME, translate, translated
+from sandboxes.providers.northflank.description import NAME
+from sandboxes.providers.northflank.errors import translate, translated
 from sandboxes.remote.text import TextMachine
 
 SNAPSHOT_TIMEOUT_S = 600.0

@@ -295,15 +295,15 @@ def test_a_stream_that_a_snapshot_broke_is_opened_anew(server: E2BServer, sandbo
 def test_a_stream_without_a_sign_of_life_is_broken(
     monkeypatch: pytest.MonkeyPatch, rig: Rig, server: E2BServer, sandbox: Sandbox
 ) -> None:
-    monkeypatch.setattr(stream, "QUIET_S", 1.0)
+    monkeypatch.setattr(stream, "QUIET_S", 3.0)
     monkeypatch.setattr(stream, "KEEPALIVE_PING_INTERVAL_SEC", 0.1)
     again = aio.run(rig.provider.get(sandbox.ref), timeout_s=TIMEOUT_S)
     server.envd.processes.connected.clear()
-    assert sh(again, "sleep 2; echo on").stdout == b"on\n"
+    assert sh(again, "sleep 4; echo on").stdout == b"on\n"
     assert server.envd.processes.connected == []
     server.envd.processes.silent = True
     try:
-        done = sh(again, "sleep 2; echo on")
+        done = sh(again, "sleep 4; echo on")
     finally:
         server.envd.processes.silent = False
     assert (done.stdout, done.truncated) == (b"on\n", True)
