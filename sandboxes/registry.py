@@ -16,6 +16,7 @@ PROVIDERS = {
     "daytona": "sandboxes.providers.daytona.DaytonaProvider",
     "e2b": "sandboxes.providers.e2b.E2BProvider",
     "northflank": "sandboxes.providers.northflank.NorthflankProvider",
+    "runloop": "sandboxes.providers.runloop.RunloopProvider",
 }
 
 
