@@ -28,6 +28,7 @@ STATES = {
 }
 ENDED = ("failure", "shutdown")
 LIVE = tuple(status for status in STATES if status not in ENDED)
+STARTING = tuple(status for status, state in STATES.items() if state is SandboxState.STARTING)
 STATE_TIMEOUT_S = 300.0
 
 

@@ -29,7 +29,7 @@ from sandboxes.errors import (
 )
 from sandboxes.providers.runloop.client import Client
 from sandboxes.providers.runloop.commands import run_command
-from sandboxes.providers.runloop.devboxes import ENDED, STATES, Devboxes, info_of, reference
+from sandboxes.providers.runloop.devboxes import ENDED, STARTING, STATES, Devboxes, info_of, reference
 from sandboxes.providers.runloop.errors import GONE, NAME, translated
 from sandboxes.providers.runloop.options import ON_IDLE
 from sandboxes.providers.runloop.snapshots import Snapshots
@@ -223,14 +223,14 @@ class RunloopMachine(TextMachine):
             await self._devboxes.until(view, "suspended", passing=("running", "suspending"))
 
     async def resume(self) -> None:
+        """One that runs is success."""
         with translated():
             view = await self._devboxes.view(self.id)
             if view.status == "suspending":
                 view = await self._devboxes.until(view, "suspended", passing=("suspending",))
             if view.status == "suspended":
                 view = await self._client.api.devboxes.resume(self.id, idempotency_key=uuid4().hex)
-            passing = ("suspended", "resuming", "scheduled", "queued", "provisioning", "initializing")
-            await self._devboxes.until(view, "running", passing=passing)
+            await self._devboxes.until(view, "running", passing=("suspended", *STARTING))
 
     async def port_url(self, port: int) -> str:
         """Of the devbox's one tunnel, open to whoever knows its name."""

@@ -32,7 +32,7 @@ from sandboxes.remote.sandbox import RemoteSandbox
 
 PAGE_SIZE = 500
 MAX_USES_OF_A_KEY = 5
-STARTING = ("scheduled", "queued", "provisioning", "initializing", "resuming")
+BOOTING = ("scheduled", "queued", "provisioning", "initializing")
 
 
 class RunloopProvider:
@@ -94,7 +94,9 @@ class RunloopProvider:
             "stdin_replay_risk": Capability(True, note="numbered by us, so that it is taken once"),
             "list": Capability(True, note="all of the account, chosen from by us"),
             "labels": Capability(True),
-            "extend": Capability(False, note="a length of life is fixed at the start"),
+            "extend": Capability(
+                bool(self._on_idle), note="sets an idle clock back; a length of life is fixed at the start"
+            ),
             "pause": Capability(True, note="the disk is kept and paid for; a plan may not have it"),
             "pause_memory": Capability(False),
             "port_url": Capability(bool(self._of_machines["public_ports"])),
@@ -152,12 +154,13 @@ class RunloopProvider:
         raise ProviderUnavailable(f"{MAX_USES_OF_A_KEY} devboxes of this key have ended: {why(view)}", provider=NAME)
 
     async def _booted(self, view: DevboxView) -> RunloopMachine:
+        """One that never ran is ended when it does not start; one that did has a disk, and is left as it is."""
         machine = self._machine(view.id)
+        if view.status not in BOOTING:
+            await machine.resume()
+            return machine
         try:
-            if view.status in ("suspending", "suspended"):
-                await machine.resume()
-            else:
-                await self._devboxes.until(view, "running", passing=STARTING)
+            await self._devboxes.until(view, "running", passing=BOOTING)
         except (ProviderUnavailable, CapacityUnavailable):
             await self._give_up(machine)
             raise

@@ -43,7 +43,9 @@ class Position:
 
     def new(self, data: bytes, offset: int | None) -> bytes:
         """The part of a piece that is new. Raises `StreamLost` when something is missing before it."""
-        if not self.received and not self._kind:
+        if not data:
+            return data
+        if not self._kind:
             self._kind = "start" if offset == 0 else "end" if offset == len(data) else "unknown"
         if self._kind != "unknown":
             if offset is None:

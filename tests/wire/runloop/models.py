@@ -35,9 +35,11 @@ class Refused(Exception):
 
 
 async def received(request: Request, params: Any) -> dict[str, Any]:
-    """The body, which has to be `params` and nothing else."""
+    """The body, which has to be `params` and nothing else; the client's types have a devbox of the path among them."""
     body = await request.body()
     found: Any = json.loads(body) if body else {}
+    if "devbox_id" in get_type_hints(params):
+        found["devbox_id"] = request.path_params["id"]
     _require_known(found, params, "")
     try:
         TypeAdapter(params).validate_python(found)
