@@ -94,9 +94,7 @@ class RunloopProvider:
             "stdin_replay_risk": Capability(True, note="numbered by us, so that it is taken once"),
             "list": Capability(True, note="all of the account, chosen from by us"),
             "labels": Capability(True),
-            "extend": Capability(
-                bool(self._on_idle), note="sets an idle clock back; a length of life is fixed at the start"
-            ),
+            "extend": Capability(bool(self._on_idle), note="of an idle policy; a length of life is fixed"),
             "pause": Capability(True, note="the disk is kept and paid for; a plan may not have it"),
             "pause_memory": Capability(False),
             "port_url": Capability(bool(self._of_machines["public_ports"])),
