@@ -19,6 +19,7 @@ PROVIDERS = {
     "daytona": "sandboxes.providers.daytona.DaytonaProvider",
     "e2b": "sandboxes.providers.e2b.E2BProvider",
     "northflank": "sandboxes.providers.northflank.NorthflankProvider",
+    "runloop": "sandboxes.providers.runloop.RunloopProvider",
 }
 DESCRIPTIONS = {
     "daytona": "sandboxes.providers.daytona.description.DaytonaDescription",

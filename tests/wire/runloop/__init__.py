@@ -1,0 +1,1 @@
+"""Runloop's REST API, held to the vendor's own models."""
