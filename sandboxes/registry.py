@@ -25,9 +25,10 @@ DESCRIPTIONS = {
     "daytona": "sandboxes.providers.daytona.description.DaytonaDescription",
     "e2b": "sandboxes.providers.e2b.description.E2BDescription",
     "northflank": "sandboxes.providers.northflank.description.NorthflankDescription",
+    "runloop": "sandboxes.providers.runloop.description.RunloopDescription",
 }
 """Of providers whose SDK takes seconds and tens of megabytes to import; the others describe themselves."""
-SDKS = {"daytona": "daytona", "e2b": "e2b", "northflank": "northflank"}
+SDKS = {"daytona": "daytona", "e2b": "e2b", "northflank": "northflank", "runloop": "runloop_api_client"}
 
 
 def provider_class(name: str) -> type[Provider]:

@@ -135,6 +135,38 @@ VENDORS = {
             ),
             where="app.blaxel.ai, profile, API keys",
         ),
+        Vendor(
+            "runloop",
+            "Runloop",
+            (
+                Field("api_key", "API key", secret=True),
+                Field(
+                    "blueprint",
+                    "Blueprint",
+                    required=False,
+                    help="What devboxes are made of. Empty: Runloop's own image.",
+                    example="",
+                ),
+                Field(
+                    "on_idle",
+                    "After the idle time",
+                    required=False,
+                    help="suspend or shutdown. Empty: the devbox ends after the session's length.",
+                    example="",
+                ),
+                Field(
+                    "public_ports",
+                    "Public ports",
+                    required=False,
+                    kind="flag",
+                    help="Whoever knows the address of a port reaches it.",
+                    example="",
+                ),
+                _url("api_url", "Empty: Runloop's own cloud.", "https://api.runloop.ai"),
+            ),
+            extra="runloop",
+            where="platform.runloop.ai, API keys",
+        ),
     )
 }
 TITLES = {LOCAL: "This machine", **{name: vendor.title for name, vendor in VENDORS.items()}}

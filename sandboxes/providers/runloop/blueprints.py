@@ -8,7 +8,8 @@ from uuid import uuid4
 
 from sandboxes.errors import InvalidSpec, ProviderUnavailable
 from sandboxes.providers.runloop.client import Client
-from sandboxes.providers.runloop.errors import NAME, translated
+from sandboxes.providers.runloop.description import NAME
+from sandboxes.providers.runloop.errors import translated
 from sandboxes.providers.runloop.options import LABEL
 
 IMAGE = "python:3.11-slim"

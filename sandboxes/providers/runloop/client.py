@@ -8,7 +8,7 @@ import httpx
 from runloop_api_client import AsyncRunloop
 
 from sandboxes.errors import InvalidSpec
-from sandboxes.providers.runloop.errors import NAME
+from sandboxes.providers.runloop.description import NAME
 
 API_URL = "https://api.runloop.ai"
 HEADERS_VARIABLE = "RUNLOOP_CUSTOM_HEADERS"

@@ -12,7 +12,8 @@ from runloop_api_client.types import DevboxAsyncExecutionDetailView
 
 from sandboxes.errors import ExecTimeout
 from sandboxes.providers.runloop.client import CONNECT_TIMEOUT_S, Client
-from sandboxes.providers.runloop.errors import NAME, translated
+from sandboxes.providers.runloop.description import NAME
+from sandboxes.providers.runloop.errors import translated
 from sandboxes.providers.runloop.stream import follow, kill
 
 HOLD_S = 25

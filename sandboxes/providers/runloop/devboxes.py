@@ -12,7 +12,8 @@ from runloop_api_client.types import DevboxView
 from sandboxes.contract import Isolation, SandboxInfo, SandboxRef, SandboxState
 from sandboxes.errors import CapacityUnavailable, NotFound, ProviderUnavailable
 from sandboxes.providers.runloop.client import Client
-from sandboxes.providers.runloop.errors import NAME, translated
+from sandboxes.providers.runloop.description import NAME
+from sandboxes.providers.runloop.errors import translated
 
 STATES = {
     "scheduled": SandboxState.STARTING,

@@ -23,8 +23,8 @@ from sandboxes.errors import (
     RateLimited,
     SandboxError,
 )
+from sandboxes.providers.runloop.description import NAME
 
-NAME = "runloop"
 MAX_MESSAGE_CHARS = 500
 FAILURES = (
     RunloopError,

@@ -29,8 +29,9 @@ from sandboxes.errors import (
 )
 from sandboxes.providers.runloop.client import Client
 from sandboxes.providers.runloop.commands import run_command
+from sandboxes.providers.runloop.description import NAME
 from sandboxes.providers.runloop.devboxes import ENDED, STARTING, STATES, Devboxes, info_of, reference
-from sandboxes.providers.runloop.errors import GONE, NAME, translated
+from sandboxes.providers.runloop.errors import GONE, translated
 from sandboxes.providers.runloop.options import ON_IDLE
 from sandboxes.providers.runloop.snapshots import Snapshots
 from sandboxes.providers.runloop.stream import ExecutionStream

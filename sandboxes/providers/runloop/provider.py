@@ -10,10 +10,6 @@ from typing import Any
 from runloop_api_client.types import DevboxView
 
 from sandboxes.contract import (
-    Capability,
-    Estimate,
-    Isolation,
-    Problem,
     SandboxInfo,
     SandboxRef,
     SnapshotRef,
@@ -22,10 +18,11 @@ from sandboxes.contract import (
 from sandboxes.errors import CapacityUnavailable, InvalidSpec, NotFound, ProviderUnavailable, SandboxError
 from sandboxes.providers.runloop import blueprints, options
 from sandboxes.providers.runloop.client import API_URL, Client
+from sandboxes.providers.runloop.description import NAME, RunloopDescription
 from sandboxes.providers.runloop.devboxes import ENDED, LIVE, Devboxes, info_of, why
-from sandboxes.providers.runloop.errors import NAME, translated
+from sandboxes.providers.runloop.errors import translated
 from sandboxes.providers.runloop.machine import TUNNEL_DOMAIN, RunloopMachine
-from sandboxes.providers.runloop.options import MAX_LIFETIME_S, ON_IDLE
+from sandboxes.providers.runloop.options import ON_IDLE
 from sandboxes.providers.runloop.policies import Policies
 from sandboxes.providers.runloop.snapshots import Snapshots
 from sandboxes.remote.sandbox import RemoteSandbox
@@ -35,14 +32,12 @@ MAX_USES_OF_A_KEY = 5
 BOOTING = ("scheduled", "queued", "provisioning", "initializing")
 
 
-class RunloopProvider:
+class RunloopProvider(RunloopDescription):
     """`blueprint`: name or id of what devboxes of sessions without an image are made of; "" is Runloop's own image.
 
     `on_idle`: "suspend" or "shutdown" after the spec's `idle_s`, in place of its `lifetime_s`; the vendor takes one of
     both. `public_ports`: may the world reach ports of devboxes? `poll_s`: between two looks at what is being made.
     """
-
-    name = NAME
 
     def __init__(
         self,
@@ -62,12 +57,12 @@ class RunloopProvider:
                 raise InvalidSpec(f"Runloop needs {name}", provider=NAME)
         if on_idle not in ON_IDLE:
             raise InvalidSpec(f"on_idle is one of {', '.join(map(repr, ON_IDLE))}, not {on_idle!r}", provider=NAME)
+        super().__init__(on_idle=on_idle, public_ports=public_ports)
         self._client = Client(api_key, api_url)
         self._devboxes = Devboxes(self._client, poll_s)
         self._snapshots = Snapshots(self._client, poll_s)
         self._policies = Policies(self._client)
         self._blueprint = blueprint
-        self._on_idle = on_idle
         self._poll_s = poll_s
         self._of_machines: dict[str, Any] = {
             "workspace": workspace,
@@ -80,46 +75,10 @@ class RunloopProvider:
     def __repr__(self) -> str:
         return f"RunloopProvider({self._client!r})"
 
-    def capabilities(self) -> Mapping[str, Capability]:
-        return {
-            "fs_snapshot": Capability(True, note="the whole disk"),
-            "memory_snapshot": Capability(False, note="disk only"),
-            "live_snapshot": Capability(True, note="parked copies in the sandbox, gone with it"),
-            "snapshot_async": Capability(True),
-            "snapshot_ttl": Capability(False, note="kept until deleted"),
-            "restore_many": Capability(True),
-            "idempotent_create": Capability(True, note="by the vendor's idempotency key"),
-            "reattach": Capability(True, note="by the hub in the sandbox; output by its offset"),
-            "stdin": Capability("pipe", note="text"),
-            "stdin_replay_risk": Capability(True, note="numbered by us, so that it is taken once"),
-            "list": Capability(True, note="all of the account, chosen from by us"),
-            "labels": Capability(True),
-            "extend": Capability(bool(self._on_idle), note="of an idle policy; a length of life is fixed"),
-            "pause": Capability(True, note="the disk is kept and paid for; a plan may not have it"),
-            "pause_memory": Capability(False),
-            "port_url": Capability(bool(self._of_machines["public_ports"])),
-            "net_block": Capability(True),
-            "net_allow_hosts": Capability(True),
-            "net_allow_cidrs": Capability(True, note="IPv4"),
-            "isolation": Capability(
-                (Isolation.MICROVM,), note="a virtual machine with a container in it, says the vendor"
-            ),
-            "gpus": Capability((), note="advertised, and not in the API 3.0"),
-            "regions": Capability(()),
-            "max_lifetime_s": Capability(MAX_LIFETIME_S),
-            "per_request_credentials": Capability(True),
-        }
-
-    def validate(self, spec: Spec) -> Sequence[Problem]:
-        return options.problems_of(spec)
-
     def _require(self, spec: Spec) -> None:
         problems = self.validate(spec)
         if problems:
             raise InvalidSpec("; ".join(problem.message for problem in problems), provider=NAME)
-
-    def estimate(self, spec: Spec) -> Estimate:
-        return options.estimate_of(spec)
 
     # Creating -------------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,8 @@ from runloop_api_client.types.devboxes import DevboxSnapshotAsyncStatusView
 from sandboxes.contract import SnapshotInfo, SnapshotRef
 from sandboxes.errors import NotFound, ProviderUnavailable, SandboxError, SnapshotExpired, SnapshotFailed
 from sandboxes.providers.runloop.client import Client
-from sandboxes.providers.runloop.errors import NAME, translated
+from sandboxes.providers.runloop.description import NAME
+from sandboxes.providers.runloop.errors import translated
 from sandboxes.providers.runloop.options import LABEL
 
 WAIT_TIMEOUT_S = 600.0

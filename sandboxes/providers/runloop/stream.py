@@ -21,7 +21,8 @@ from runloop_api_client import APIStatusError, APITimeoutError
 
 from sandboxes.errors import SandboxError, StreamLost
 from sandboxes.providers.runloop.client import CONNECT_TIMEOUT_S, Client
-from sandboxes.providers.runloop.errors import FAILURES, NAME, translate, translated
+from sandboxes.providers.runloop.description import NAME
+from sandboxes.providers.runloop.errors import FAILURES, translate, translated
 
 SILENCE_S = 90.0
 """Without a byte for so long, the request is made anew: whether the server's end is there cannot be seen otherwise."""
