@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import uuid4
 
 from sandboxes.local.bubblewrap import find_bubblewrap
 from tests.wire.process import Process
@@ -56,6 +57,8 @@ class Box:
     settings: dict[str, object] = field(default_factory=dict)
     """What the create request asked for, for tests to look at."""
     processes: dict[int, Process] = field(default_factory=dict)
+    mark: str = field(default_factory=lambda: uuid4().hex)
+    """What its processes are found by; ids are the same in test runs that go on at the same time."""
 
     @property
     def alive(self) -> bool:
@@ -90,13 +93,13 @@ class Box:
             words += ["--bind", str(self.folder / name), inside]
         words += ["--chdir", cwd, "--clearenv"]
         base = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/home/user", "LANG": "C.UTF-8"}
-        for name, value in {**base, **self.env, **env, MARK: self.id}.items():
+        for name, value in {**base, **self.env, **env, MARK: self.mark}.items():
             words += ["--setenv", name, value]
         return [*words, "--", *argv]
 
     def kill_processes(self) -> None:
         """Everything that was ever started in the box, also what left its process group."""
-        mark = f"{MARK}={self.id}\0".encode()
+        mark = f"{MARK}={self.mark}\0".encode()
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 with contextlib.suppress(OSError, ProcessLookupError):
