@@ -9,7 +9,7 @@ from django.contrib.staticfiles.finders import BaseFinder
 from django.core.files.storage import FileSystemStorage, Storage
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
-from runs.figures import PLOTLY_SCRIPT, plotly_folder
+from rlmweb.figures import PLOTLY_SCRIPT, plotly_folder
 
 PLOTLY_PREFIX = "vendor"
 

@@ -15,7 +15,8 @@ from django.db.models import QuerySet
 from django.http import Http404
 
 from rlmweb.audit.circumstances import touch
-from rlmweb.teams.models import ApiToken, Membership, Role, Team
+from rlmweb.teams.models import ApiToken, Team
+from rlmweb.teams.permissions import Permission, allows, teams_with
 from runs.models import Context, LmCredential, Session
 
 User = AuthUser | AnonymousUser
@@ -23,11 +24,10 @@ Action = Literal["view", "start", "stop", "evaluate", "pin", "delete"]
 """evaluate: run code in scratch sandboxes on what the session has saved. Changes nothing of the session. pin: say what
 of it is kept."""
 
-MAY_SEE = frozenset({Role.VIEWER, Role.RESEARCHER, Role.LEAD, Role.ADMIN, Role.OWNER})
-"""Roles that see the content of their team's sessions. Auditors read the audit log, not what people asked."""
-MAY_START = frozenset({Role.RESEARCHER, Role.LEAD, Role.ADMIN, Role.OWNER})
-MAY_STOP_ANY = frozenset({Role.LEAD, Role.ADMIN, Role.OWNER})
-MAY_KEEP_KEYS = frozenset({Role.LEAD, Role.ADMIN, Role.OWNER})
+_NEEDED = {"view": Permission.SEE_CONTENT, "start": Permission.START}
+_NEEDED |= {"evaluate": Permission.EVALUATE, "pin": Permission.EVALUATE}
+_OF_OTHERS = {"stop": Permission.STOP_ANY, "delete": Permission.DELETE_ANY}
+"""What it takes to do this with sessions that somebody else started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,19 @@ def actor_of(user: User, source: str) -> Actor:
 
 def sessions_of(user: User) -> QuerySet[Session]:
     """Sessions that `user` may see."""
-    return Session.objects.filter(team__in=_teams(user, MAY_SEE))
+    return Session.objects.filter(team__in=teams_with(user, Permission.SEE_CONTENT))
+
+
+def facts_of(user: User) -> QuerySet[Session]:
+    """Sessions of which `user` may know status, counts and cost; what people and models wrote is not among it."""
+    return Session.objects.filter(team__in=teams_with(user, Permission.SEE_FACTS))
 
 
 def session_for(user: User, uuid: UUID | str, action: Action = "view") -> Session:
     """The session, if `user` may do `action` with it. Raises `Http404`."""
-    session = sessions_of(user).select_related("team", "context", "meter").filter(uuid=_uuid(uuid)).first()
+    # Admins stop what they do not see.
+    known = facts_of(user) if action == "stop" else sessions_of(user)
+    session = known.select_related("team", "context", "meter").filter(uuid=_uuid(uuid)).first()
     if session is None:
         _note_denied("session", Session.objects.filter(uuid=_uuid(uuid)))
         raise Http404
@@ -69,19 +76,25 @@ def session_for(user: User, uuid: UUID | str, action: Action = "view") -> Sessio
 
 def may(user: User, session: Session, action: Action) -> bool:
     """May `user` do `action` with a session that this user may see?"""
-    if action == "view":
+    if action in _NEEDED:
+        return allows(user, _NEEDED[action], session.team)
+    if allows(user, _OF_OTHERS[action], session.team):
         return True
-    role = _role(user, session.team)
-    if action in ("evaluate", "pin"):
-        return role in MAY_START
-    if role in MAY_STOP_ANY:
+    return session.created_by_id == user.pk and allows(user, Permission.START, session.team)
+
+
+def may_go_on(user_id: int | None, team: Team) -> bool:
+    """Whether who began something may still begin it there: workers ask before each step and job, with that person's
+    rights as they are now. What nobody in particular began (a command) is the installation's own."""
+    if user_id is None:
         return True
-    return role in MAY_START and session.created_by_id == user.pk
+    user = AuthUser.objects.filter(pk=user_id).first()
+    return user is not None and allows(user, Permission.START, team)
 
 
 def contexts_of(user: User) -> QuerySet[Context]:
     """Those whose content is here: a session can be imported without."""
-    return Context.objects.filter(team__in=_teams(user, MAY_SEE)).exclude(sha256="")
+    return Context.objects.filter(team__in=teams_with(user, Permission.SEE_CONTENT)).exclude(sha256="")
 
 
 def context_for(user: User, uuid: UUID | str) -> Context:
@@ -96,7 +109,7 @@ def context_for(user: User, uuid: UUID | str) -> Context:
 
 def teams_to_start_in(user: User) -> QuerySet[Team]:
     """Teams in which `user` may start sessions."""
-    return _teams(user, MAY_START)
+    return teams_with(user, Permission.START)
 
 
 def team_for(user: User) -> Team:
@@ -109,17 +122,16 @@ def team_for(user: User) -> Team:
 
 def credentials_of(user: User) -> QuerySet[LmCredential]:
     """Keys that `user` may use in sessions; the keys themselves are never shown."""
-    return LmCredential.objects.filter(team__in=_teams(user, MAY_START))
+    return LmCredential.objects.filter(team__in=teams_with(user, Permission.START))
 
 
 def credential_for(user: User, uuid: UUID | str, action: Literal["use", "delete"] = "use") -> LmCredential:
     """A team's key by its uuid. Raises `Http404`."""
-    credential = credentials_of(user).select_related("team").filter(uuid=_uuid(uuid)).first()
+    needed = Permission.KEEP_KEYS if action == "delete" else Permission.START
+    asked_for = LmCredential.objects.filter(uuid=_uuid(uuid))
+    credential = asked_for.select_related("team").filter(team__in=teams_with(user, needed)).first()
     if credential is None:
-        _note_denied("credential", LmCredential.objects.filter(uuid=_uuid(uuid)))
-        raise Http404
-    if action == "delete" and not may_keep_keys(user, credential.team):
-        touch("credential", credential.uuid, credential.team.uuid, denied=True)
+        _note_denied("credential", asked_for)
         raise Http404
     return credential
 
@@ -129,14 +141,27 @@ def tokens_of(user: User) -> QuerySet[ApiToken]:
     return ApiToken.objects.filter(user_id=user.pk or 0)
 
 
+def keys_shown_to(user: User) -> QuerySet[LmCredential]:
+    """Keys that `user` may use or keep. Raises `Http404` for who may do neither anywhere."""
+    teams = teams_to_start_in(user) | teams_to_keep_keys_of(user)
+    if not teams.exists():
+        raise Http404
+    return LmCredential.objects.filter(team__in=teams)
+
+
+def teams_of(user: User) -> QuerySet[Team]:
+    """Teams whose content `user` may see."""
+    return teams_with(user, Permission.SEE_CONTENT)
+
+
 def teams_to_keep_keys_of(user: User) -> QuerySet[Team]:
     """Teams whose keys `user` may add and delete."""
-    return _teams(user, MAY_KEEP_KEYS)
+    return teams_with(user, Permission.KEEP_KEYS)
 
 
 def may_keep_keys(user: User, team: Team) -> bool:
     """May `user` add and delete the team's keys?"""
-    return _role(user, team) in MAY_KEEP_KEYS
+    return allows(user, Permission.KEEP_KEYS, team)
 
 
 def require_staff(user: User) -> None:
@@ -150,18 +175,6 @@ def _note_denied(kind: str, asked_for: QuerySet[Any]) -> None:
     found = asked_for.select_related("team").first()
     if found is not None:
         touch(kind, found.uuid, found.team.uuid, denied=True)
-
-
-def _teams(user: User, roles: frozenset[Role]) -> QuerySet[Team]:
-    if not user.is_authenticated or not user.is_active:
-        return Team.objects.none()
-    memberships = Membership.objects.filter(user_id=user.pk, role__in=roles)
-    return Team.objects.filter(pk__in=memberships.values("team_id"))
-
-
-def _role(user: User, team: Team) -> str | None:
-    membership = Membership.objects.filter(user_id=user.pk or 0, team=team).first()
-    return membership.role if membership is not None else None
 
 
 def _uuid(value: UUID | str) -> UUID:

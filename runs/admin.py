@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
+from typing import Any
 
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.http import HttpRequest, HttpResponse
+
+from rlmweb.teams.policies.enforcing import require
+from rlmweb.teams.policies.facts import Act
 from rlmweb.teams.readonly import ReadOnlyAdmin
 from runs.models import (
     Blob,
@@ -20,13 +26,33 @@ from runs.models import (
     RolloutBranch,
     Session,
     SessionMeter,
+    Share,
     Step,
     StoreRun,
 )
+from runs.services.policy_facts import person_facts
+
+
+class ContentAdmin(ReadOnlyAdmin):
+    """Rows that hold what people and models wrote: shown as the policy of their organisation allows."""
+
+    to_session = ""
+    """The way from a row to its session, as Django writes it; empty: it is one."""
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Asked before Django's own transaction begins. Raises `PolicyRefused`."""
+        row: Any = self.get_object(request, unquote(object_id))
+        if row is not None:
+            for name in filter(None, self.to_session.split("__")):
+                row = getattr(row, name)
+            require(Act.LOOK, person_facts(row, request.user, "admin"))
+        return super().change_view(request, object_id, form_url, extra_context)
 
 
 @admin.register(Session)
-class SessionAdmin(ReadOnlyAdmin):
+class SessionAdmin(ContentAdmin):
     list_display = ("title", "status", "team", "created_by", "created_at", "finished_at", "uuid")
     list_filter = ("status", "team")
     search_fields = ("uuid", "title", "question")
@@ -42,7 +68,8 @@ class SessionMeterAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Node)
-class NodeAdmin(ReadOnlyAdmin):
+class NodeAdmin(ContentAdmin):
+    to_session = "session"
     list_display = ("number", "session", "depth", "status", "created_at", "finished_at")
     list_filter = ("status", "depth")
     search_fields = ("uuid", "session__uuid")
@@ -51,14 +78,16 @@ class NodeAdmin(ReadOnlyAdmin):
 
 
 @admin.register(NodeMessage)
-class NodeMessageAdmin(ReadOnlyAdmin):
+class NodeMessageAdmin(ContentAdmin):
+    to_session = "node__session"
     list_display = ("node", "epoch", "position", "role", "step_number")
     search_fields = ("node__uuid",)
     list_select_related = ("node",)
 
 
 @admin.register(Step)
-class StepAdmin(ReadOnlyAdmin):
+class StepAdmin(ContentAdmin):
+    to_session = "session"
     list_display = ("number", "node", "session", "status", "attempt", "crashes", "worker", "lease_expires_at")
     list_filter = ("status",)
     search_fields = ("uuid", "session__uuid", "worker")
@@ -66,7 +95,8 @@ class StepAdmin(ReadOnlyAdmin):
 
 
 @admin.register(LmCall)
-class LmCallAdmin(ReadOnlyAdmin):
+class LmCallAdmin(ContentAdmin):
+    to_session = "session"
     list_display = ("number", "session", "kind", "model", "status", "input_tokens", "output_tokens", "cost_micro_usd")
     list_filter = ("status", "kind", "maybe_repeated")
     search_fields = ("session__uuid", "model")
@@ -74,7 +104,8 @@ class LmCallAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Event)
-class EventAdmin(ReadOnlyAdmin):
+class EventAdmin(ContentAdmin):
+    to_session = "session"
     list_display = ("session", "seq", "type", "node", "at_ms")
     search_fields = ("=session__uuid",)
     list_select_related = ("session",)
@@ -139,6 +170,15 @@ class RolloutBranchAdmin(ReadOnlyAdmin):
     list_display = ("rollout", "step_number", "index", "session", "score", "scored_at")
     search_fields = ("rollout__uuid", "session__uuid")
     list_select_related = ("rollout", "session")
+
+
+@admin.register(Share)
+class ShareAdmin(ReadOnlyAdmin):
+    list_display = ("uuid", "session", "audience", "redaction", "created_by", "expires_at", "revoked_at", "views")
+    list_filter = ("audience", "redaction")
+    search_fields = ("uuid", "public_id", "session__uuid")
+    list_select_related = ("session", "created_by")
+    exclude = ("token_hmac", "password", "words")
 
 
 @admin.register(StoreRun)

@@ -7,9 +7,11 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.db.models import QuerySet
 from django.http import Http404, QueryDict
 
-from rlmweb.teams.models import Team
+from rlmweb.teams.models import ApiToken, Team
+from rlmweb.teams.tokens import ALL_SCOPES
 from runs.access import User, context_for, credentials_of, teams_to_start_in
 from runs.engine.limits import Limits
 from runs.examples import all_examples
@@ -304,6 +306,20 @@ class TokenForm(forms.Form):
     days = forms.TypedChoiceField(
         choices=((30, "30 days"), (90, "90 days"), (365, "a year")), coerce=int, initial=90, label="Valid for"
     )
+    scopes = forms.MultipleChoiceField(
+        choices=ApiToken.Scope.choices,
+        initial=list(ALL_SCOPES),
+        widget=forms.CheckboxSelectMultiple,
+        label="For",
+        help_text="Never more than your own role in the team allows.",
+    )
+    team = forms.ModelChoiceField(Team.objects.none(), to_field_name="slug", empty_label=None)
+
+    def __init__(self, teams: QuerySet[Team], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["team"]
+        assert isinstance(field, forms.ModelChoiceField)
+        field.queryset = teams
 
 
 def _offered(source: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import Count, F, Max, Min, Q, QuerySet, Sum
 from django.utils import timezone
 
-from runs.figures import base_layout, plain_figure
+from rlmweb.figures import base_layout, plain_figure
 from runs.models import LmCall, Session
 
 HEIGHT_PX = 360

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 
 from rlmweb.teams.readonly import ReadOnlyAdmin
+from sandboxes.catalogue.models import CatalogueRow, ProviderMeasurement
 from sandboxes.models import ProviderAccount, ProviderAttestation, ProviderOrder, SandboxRecord, Snapshot
 
 
@@ -43,3 +44,16 @@ class SnapshotAdmin(ReadOnlyAdmin):
     list_display = ("uuid", "kind", "provider", "session_uuid", "step_number", "size_bytes", "pinned", "created_at")
     list_filter = ("kind", "provider", "pinned")
     search_fields = ("uuid", "session_uuid", "node_uuid")
+
+
+@admin.register(CatalogueRow)
+class CatalogueRowAdmin(ReadOnlyAdmin):
+    list_display = ("team", "provider", "capability_key", "claim_text", "value", "status", "as_of", "entered_by")
+    list_filter = ("provider", "status", "capability_key")
+    search_fields = ("team__name", "claim_text", "value", "source")
+
+
+@admin.register(ProviderMeasurement)
+class ProviderMeasurementAdmin(ReadOnlyAdmin):
+    list_display = ("provider", "operation", "ms", "at", "region", "measured_from", "source", "error")
+    list_filter = ("source", "provider", "operation")

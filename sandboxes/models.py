@@ -92,6 +92,8 @@ class SandboxRecord(models.Model):
     node_uuid = models.UUIDField(db_index=True)
     created_at = models.DateTimeField(auto_now_add=True)
     ended_at = models.DateTimeField(null=True, blank=True)
+    gone_at = models.DateTimeField(null=True, blank=True)
+    """When a provider that cannot list its sandboxes confirmed the end; until then it is asked again."""
     kept_until = models.DateTimeField(null=True, blank=True)
     """A sandbox beside the nodes (to look, to run again) is wanted until then at the longest."""
 
@@ -148,3 +150,6 @@ class Snapshot(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} snapshot of step {self.step_number}"
+
+
+from sandboxes.catalogue.models import CatalogueRow, ProviderMeasurement  # noqa: E402, F401  # tables of this app, too

@@ -18,17 +18,25 @@ PROVIDERS = {
     "cloudflare_worker": "sandboxes.providers.cloudflare.CloudflareWorkerProvider",
     "daytona": "sandboxes.providers.daytona.DaytonaProvider",
     "e2b": "sandboxes.providers.e2b.E2BProvider",
+    "modal": "sandboxes.providers.modal.ModalProvider",
     "northflank": "sandboxes.providers.northflank.NorthflankProvider",
     "runloop": "sandboxes.providers.runloop.RunloopProvider",
 }
 DESCRIPTIONS = {
     "daytona": "sandboxes.providers.daytona.description.DaytonaDescription",
     "e2b": "sandboxes.providers.e2b.description.E2BDescription",
+    "modal": "sandboxes.providers.modal.description.ModalDescription",
     "northflank": "sandboxes.providers.northflank.description.NorthflankDescription",
     "runloop": "sandboxes.providers.runloop.description.RunloopDescription",
 }
 """Of providers whose SDK takes seconds and tens of megabytes to import; the others describe themselves."""
-SDKS = {"daytona": "daytona", "e2b": "e2b", "northflank": "northflank", "runloop": "runloop_api_client"}
+SDKS = {
+    "daytona": "daytona",
+    "e2b": "e2b",
+    "modal": "modal",
+    "northflank": "northflank",
+    "runloop": "runloop_api_client",
+}
 
 
 def provider_class(name: str) -> type[Provider]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from hashlib import sha256
 from uuid import UUID
 
@@ -17,6 +19,7 @@ from django.utils import timezone
 from sandboxes import aio
 from sandboxes.accounts import opening
 from sandboxes.accounts.opening import Place
+from sandboxes.catalogue import measuring
 from sandboxes.choosing.trying import Created, create_at_first
 from sandboxes.contract import Provider, Sandbox, SandboxInfo, SandboxRef, Spec
 from sandboxes.errors import AuthFailed, NotFound, SandboxError
@@ -27,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 CREATE_TIMEOUT_S = 120
 TERMINATE_TIMEOUT_S = 30
+GONE_TIMEOUT_S = 3.0
+ASKED_AGAIN = 20
+"""Sandboxes of one account in a round, one after another: a vendor that hangs must not hold up the others for long."""
 INSTALLATION = "installation"
 """The label that says whose a sandbox is."""
 
@@ -71,12 +77,34 @@ def note_created(created: Created, *, session_uuid: UUID, node_uuid: UUID) -> Op
             "usd_per_hour": created.place.provider.estimate(created.spec).usd_per_hour,
         },
     )
+    measuring.write_kept()
     return Opened(record, created.sandbox, info)
 
 
 def reconnect(ref: str) -> Sandbox:
     """The sandbox of a stored reference. Raises `NotFound` when it is gone, other `SandboxError`s when unsure."""
     return aio.run(_providers_of([ref])[ref].get(SandboxRef(ref)), timeout_s=TERMINATE_TIMEOUT_S)
+
+
+def gone_among(refs: Iterable[str], *, timeout_s: float = GONE_TIMEOUT_S) -> set[str]:
+    """Those that their provider says do not exist. One that does not answer in time may still run: it is not among them."""
+    reachable = _reachable(refs)
+    return aio.run(_gone(reachable, timeout_s), timeout_s=timeout_s + 1.0) if reachable else set()
+
+
+async def _gone(refs: Mapping[str, Provider], timeout_s: float) -> set[str]:
+    answers = await asyncio.gather(*(_is_gone(ref, provider, timeout_s) for ref, provider in refs.items()))
+    return {ref for ref, gone in zip(refs, answers, strict=True) if gone}
+
+
+async def _is_gone(ref: str, provider: Provider, timeout_s: float) -> bool:
+    try:
+        await asyncio.wait_for(provider.get(SandboxRef(ref)), timeout_s)
+    except NotFound:
+        return True
+    except (SandboxError, TimeoutError) as error:
+        logger.info("not known whether a sandbox is gone: %s", error)
+    return False
 
 
 def provider_of(ref: str) -> str:
@@ -103,6 +131,7 @@ def terminate(refs: Iterable[str]) -> None:
     wanted = list(refs)
     mark_ended(wanted)
     aio.run(_terminate_all(_reachable(wanted)), timeout_s=TERMINATE_TIMEOUT_S)
+    measuring.write_kept()
 
 
 def mark_ended(refs: Iterable[str]) -> None:
@@ -125,30 +154,47 @@ def end_unknown(min_age_s: float) -> int:
     or noted them has died. A provider that does not answer is left for the next time."""
     known = set(SandboxRecord.objects.filter(state=SandboxRecord.State.RUNNING).values_list("ref", flat=True))
     ended = 0
-    for name, provider in _in_use():
+    for account, provider in _in_use():
         try:
-            infos = aio.run(provider.list({INSTALLATION: installation()}), timeout_s=TERMINATE_TIMEOUT_S)
+            if provider.capabilities()["list"].value:
+                ended += _end_listed(provider, known, min_age_s)
+            else:
+                ended += _end_again(account, provider, min_age_s)
         except (SandboxError, TimeoutError) as error:
-            logger.warning("sandboxes of %s were not looked at: %s", name, error)
-            continue
-        oldest = time.time() - min_age_s
-        unknown = [info.ref for info in infos if info.ref not in known and info.created_at < oldest]
-        aio.run(_terminate_all(dict.fromkeys(unknown, provider)), timeout_s=TERMINATE_TIMEOUT_S)
-        ended += len(unknown)
+            logger.warning("sandboxes of %s were not looked at: %s", account or LOCAL, error)
+    measuring.write_kept()
+    measuring.forget_old()
     return ended
 
 
-def _in_use() -> Iterator[tuple[str, Provider]]:
+def _end_listed(provider: Provider, known: set[str], min_age_s: float) -> int:
+    infos = aio.run(provider.list({INSTALLATION: installation()}), timeout_s=TERMINATE_TIMEOUT_S)
+    oldest = time.time() - min_age_s
+    unknown = [info.ref for info in infos if info.ref not in known and info.created_at < oldest]
+    aio.run(_terminate_all(dict.fromkeys(unknown, provider)), timeout_s=TERMINATE_TIMEOUT_S)
+    return len(unknown)
+
+
+def _end_again(account: ProviderAccount | None, provider: Provider, min_age_s: float) -> int:
+    """Where there is no list our own rows are all that is known: each that ended is asked to end until that is confirmed,
+    so that one failed call leaves no sandbox that somebody pays for."""
+    unsure = SandboxRecord.objects.filter(account=account, gone_at=None).exclude(state=SandboxRecord.State.RUNNING)
+    old = unsure.filter(ended_at__lt=timezone.now() - timedelta(seconds=min_age_s)).order_by("id")
+    refs = list(old.values_list("ref", flat=True)[:ASKED_AGAIN])
+    gone = aio.run(_terminate_all(dict.fromkeys(refs, provider)), timeout_s=TERMINATE_TIMEOUT_S)
+    return SandboxRecord.objects.filter(ref__in=gone).update(gone_at=timezone.now())
+
+
+def _in_use() -> Iterator[tuple[ProviderAccount | None, Provider]]:
     if SandboxRecord.objects.filter(provider=LOCAL).exists():
-        yield LOCAL, local_provider()
+        yield None, local_provider()
     for account in ProviderAccount.objects.select_related("team"):
         try:
             provider = opening.provider_of(account)
         except SandboxError as error:
             logger.warning("sandboxes of %s were not looked at: %s", account, error)
             continue
-        if provider.capabilities()["list"].value:  # where there is no list, our own rows are all that is known
-            yield str(account), provider
+        yield account, provider
 
 
 def _providers_of(refs: Iterable[str]) -> dict[str, Provider]:
@@ -182,15 +228,21 @@ def _reachable(refs: Iterable[str]) -> dict[str, Provider]:
     return found
 
 
-async def _terminate_all(refs: Mapping[str, Provider]) -> None:
+async def _terminate_all(refs: Mapping[str, Provider]) -> set[str]:
+    """Those that are gone."""
+    gone: set[str] = set()
     for ref, provider in refs.items():
         try:
             sandbox = await provider.get(SandboxRef(ref))
-            await sandbox.terminate()
+            with measuring.measured(provider_of(ref), measuring.Operation.TERMINATE):
+                await sandbox.terminate()
         except NotFound:
-            continue
+            pass
         except SandboxError as error:
             logger.warning("sandbox not ended yet: %s", error)
+            continue
+        gone.add(ref)
+    return gone
 
 
 def _end(records: QuerySet[SandboxRecord], state: str) -> None:

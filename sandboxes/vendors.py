@@ -48,6 +48,37 @@ VENDORS = {
     vendor.name: vendor
     for vendor in (
         Vendor(
+            "modal",
+            "Modal",
+            (
+                Field("token_id", "Token ID", help="Begins with ak-.", example="ak-example"),
+                Field("token_secret", "Token secret", secret=True, help="Begins with as-.", example="as-example"),
+                Field(
+                    "environment",
+                    "Environment",
+                    required=False,
+                    help="Of your workspace. Empty: its default.",
+                    example="main",
+                ),
+                Field(
+                    "image",
+                    "Image",
+                    required=False,
+                    help="Of a registry, with Python 3.9 or later. Empty: Debian with the Python of this installation.",
+                    example="python:3.11-slim",
+                ),
+                Field(
+                    "memory_snapshots",
+                    "Snapshots of memory",
+                    required=False,
+                    kind="flag",
+                    help="An experiment of Modal's, kept for 7 days; not with GPUs.",
+                    example="",
+                ),
+            ),
+            where="modal.com/settings/tokens",
+        ),
+        Vendor(
             "cloudflare",
             "Cloudflare (sandbox bridge)",
             (

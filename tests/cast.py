@@ -39,7 +39,9 @@ def make_cast() -> Cast:
 
 
 SIGNED_IN = ("viewer", "researcher", "mate", "lead", "auditor", "admin", "owner", "stranger", "superuser")
-SEES = ("viewer", "researcher", "mate", "lead", "admin", "owner")
-STOPS = ("researcher", "lead", "admin", "owner")
-STARTS = ("researcher", "mate", "lead", "admin", "owner", "stranger")
+SEES = ("viewer", "researcher", "mate", "lead")
+"""Admins and owners only by a grant."""
+STOPS = ("researcher", "lead", "admin")
+STARTS = ("researcher", "mate", "lead", "stranger")
 """Each in a team of their own; the stranger in the other one."""
+KEEPS_KEYS = ("lead", "admin", "owner")

@@ -32,8 +32,9 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningUp]:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
-    """Tests with transactions of their own empty all tables at their end, which the audit log refuses for good reason."""
+    """Tests with transactions of their own empty all tables at their end, which two logs refuse for good reason."""
     from django.db import connection
 
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         cursor.execute("ALTER TABLE audit_auditentry DISABLE TRIGGER audit_refuse_truncate")
+        cursor.execute("ALTER TABLE quotas_ledgerentry DISABLE TRIGGER quotas_refuse_truncate")

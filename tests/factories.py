@@ -8,7 +8,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 
-from rlmweb.teams.models import Membership, Role, Team
+from rlmweb.teams.models import ORGANISATION_ROLES, Membership, Organisation, OrganisationMembership, Role, Team
 from runs.blobs import blob_store
 from runs.models import Context, Session, SessionMeter
 from runs.services.config import ModelConfig, SessionConfig
@@ -16,15 +16,24 @@ from runs.services.config import ModelConfig, SessionConfig
 _numbers = count(1)
 
 
-def make_team(**fields: Any) -> Team:
+def make_organisation(**fields: Any) -> Organisation:
     n = next(_numbers)
-    return Team.objects.create(**{"slug": f"team-{n}", "name": f"Team {n}", **fields})
+    return Organisation.objects.create(**{"slug": f"org-{n}", "name": f"Organisation {n}", **fields})
+
+
+def make_team(organisation: Organisation | None = None, **fields: Any) -> Team:
+    n = next(_numbers)
+    organisation = organisation or make_organisation()
+    return Team.objects.create(**{"slug": f"team-{n}", "name": f"Team {n}", "organisation": organisation, **fields})
 
 
 def make_user(team: Team | None = None, role: str = Role.RESEARCHER, **fields: Any) -> Any:
+    """With that role in the team, or over its organisation, as the role is held."""
     n = next(_numbers)
     user = get_user_model().objects.create_user(username=fields.pop("username", f"user-{n}"), **fields)
-    if team is not None:
+    if team is not None and role in ORGANISATION_ROLES:
+        OrganisationMembership.objects.create(organisation=team.organisation, user=user, role=role)
+    elif team is not None:
         Membership.objects.create(team=team, user=user, role=role)
     return user
 

@@ -56,8 +56,8 @@ class Site:
 
 
 @contextmanager
-def running_site(folder: Path) -> Iterator[Site]:
-    """Daphne with the development settings, the test's secret, database and broker."""
+def running_site(folder: Path, **environment: str) -> Iterator[Site]:
+    """Daphne with the development settings, the test's secret, database and broker, and more in its environment."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(BACKLOG)
@@ -67,7 +67,7 @@ def running_site(folder: Path) -> Iterator[Site]:
             "web",
             [sys.executable, "-m", "daphne", "--fd", str(listener.fileno()), "rlmweb.asgi:application"],
             folder / "web.log",
-            env=service_environment(),
+            env={**service_environment(), **environment},
             cwd=ROOT,
             pass_fds=(listener.fileno(),),
             is_ready=lambda: _answers(address),

@@ -11,7 +11,7 @@ from typing import Any
 
 import rfc8785
 
-SCHEMA = 1
+SCHEMA = 2
 LONGEST_TEXT = 2000
 """Characters of one text in `details`: the log quotes, it does not store."""
 SAFE_INTEGER = 2**53 - 1

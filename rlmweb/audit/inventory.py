@@ -81,6 +81,13 @@ ACTIONS: dict[str, Action] = {
     "session.delete": Action(
         "runs.store.deleting", ("view:runs.views.store.session_delete", "api:runs.api.sessions.remove_session")
     ),
+    "share.create": Action("runs.shares.sharing", ("view:runs.views.shares.shares",)),
+    "share.revoke": Action(
+        "runs.shares.sharing", ("view:runs.views.shares.revoke_one", "view:runs.views.shares.revoke_all")
+    ),
+    "share.open": Action(
+        "runs.shares.sharing", ("view:runs.views.shared.shared", "view:runs.views.shared.shared_open")
+    ),
     "session.pin": Action(
         "runs.store.pins", ("view:runs.views.store.session_pin", "api:runs.api.store.set_session_pin")
     ),
@@ -106,7 +113,12 @@ ACTIONS: dict[str, Action] = {
     ),
     "session.export": Action(
         "runs.replay.archive.exporting",
-        ("view:runs.views.archive.session_archive", "api:runs.api.archives.begin_archive", "command:export_session"),
+        (
+            "view:runs.views.archive.session_archive",
+            "view:runs.views.rollout.rollout_export",
+            "api:runs.api.archives.begin_archive",
+            "command:export_session",
+        ),
     ),
     "session.import": Action(
         "runs.replay.archive.importing", (*_IMPORT, "api:runs.api.archives.create_import", "command:import_session")
@@ -129,8 +141,28 @@ ACTIONS: dict[str, Action] = {
     "provider_attestation.delete": Action(
         "sandboxes.accounts.keeping", ("view:runs.views.providers.attestation_remove",)
     ),
+    "catalogue_row.add": Action("sandboxes.catalogue.keeping", ("view:sandboxes.views.catalogue.catalogue_row_add",)),
+    "catalogue_row.delete": Action(
+        "sandboxes.catalogue.keeping", ("view:sandboxes.views.catalogue.catalogue_row_remove",)
+    ),
     "token.create": Action("rlmweb.teams.tokens", ("view:runs.views.keys.token_new",)),
     "token.revoke": Action("rlmweb.teams.tokens", ("view:runs.views.keys.token_revoke",)),
+    "role.give": Action("rlmweb.teams.people", ("view:rlmweb.teams.views.people.role_set", "command:add_owner")),
+    "role.take": Action("rlmweb.teams.people"),
+    "team.add": Action("rlmweb.teams.people", ("view:rlmweb.teams.views.people.team_add",)),
+    "organisation.change": Action("rlmweb.teams.people", ("view:rlmweb.teams.views.people.second_factor",)),
+    "policy.set": Action("rlmweb.teams.policies.keeping", ("view:rlmweb.teams.views.policy.policy_set",)),
+    "user.time_out": Action("rlmweb.teams.policies.idling"),
+    "policy.refuse": Action("rlmweb.teams.policies.enforcing"),
+    "invitation.create": Action("rlmweb.teams.invitations", ("view:rlmweb.teams.views.people.invite_person",)),
+    "invitation.withdraw": Action("rlmweb.teams.invitations", ("view:rlmweb.teams.views.people.invitation_withdraw",)),
+    "content.grant": Action("rlmweb.teams.grants", ("view:rlmweb.teams.views.people.content_grant",)),
+    "content.break_glass": Action("rlmweb.teams.grants"),
+    "content.end_grant": Action("rlmweb.teams.grants", ("view:rlmweb.teams.views.people.content_end",)),
+    "overview.export": Action("runs.views.overview", ("view:runs.views.overview.overview_file",)),
+    "people.export": Action("rlmweb.teams.views.people", ("view:rlmweb.teams.views.people.review",)),
+    "factor.add": Action("rlmweb.audit.signals"),
+    "factor.remove": Action("rlmweb.audit.signals"),
     "snapshot.evaluate": Action(
         "runs.replay.inspect.evaluation",
         ("view:runs.views.snapshot.snapshot_evaluate", "api:runs.api.snapshots.evaluate_code"),
@@ -150,7 +182,7 @@ ACTIONS: dict[str, Action] = {
     "user.sign_out": Action("rlmweb.audit.signals", ("view:django.contrib.auth.views.LogoutView",)),
     "user.sign_in_refused": Action("rlmweb.audit.signals"),
     "admin.add": Action("rlmweb.audit.signals", ("admin:changeable",)),
-    "admin.change": Action("rlmweb.audit.signals"),
+    "admin.change": Action("rlmweb.audit.signals", ("view:rlmweb.teams.admin.change_view",)),
     "admin.delete": Action("rlmweb.audit.signals"),
     "audit.checkpoint": Action("rlmweb.audit.checkpoints"),
     "audit.verify": Action("rlmweb.audit.views", ("view:rlmweb.audit.views.verify_chain",)),
@@ -160,6 +192,11 @@ ACTIONS: dict[str, Action] = {
     "audit.release": Action("rlmweb.audit.retention"),
     "audit.erase": Action("rlmweb.audit.retention"),
     "reads.seal": Action("rlmweb.audit.reads"),
+    "quota.warn": Action("rlmweb.quotas.warnings"),
+    "quota.set": Action("rlmweb.quotas.setting", ("view:rlmweb.quotas.views.quota_set",)),
+    "quota.remove": Action("rlmweb.quotas.setting", ("view:rlmweb.quotas.views.quota_remove",)),
+    "quota.check": Action("runs.services.quota_truth", ("command:quotas",)),
+    "quota.rebuild": Action("runs.management.commands.quotas"),
 }
 
 UNRECORDED: dict[str, str] = {}
@@ -178,6 +215,8 @@ _leave(
             "sessions.session_rows",
             "start.example_preview",
             "archive.import_job",
+            "overview.overview_first",
+            "overview.overview_page",
             "status.status_page",
             "status.model_status",
             "store.store",
@@ -185,6 +224,7 @@ _leave(
             "docs.guide",
             "docs.events",
             "docs.protocol",
+            "docs.catalogue",
             "docs.rest_api",
             "fork.fork_changes",
             "reexecution.reexecution",
@@ -195,7 +235,16 @@ _leave(
         )
     ),
     "view:rlmweb.health.healthz",
+    "view:rlmweb.quotas.views.quotas",
+    "view:rlmweb.quotas.views.preview",
+    "view:runs.views.quotas.session_quotas",
     "view:rlmweb.teams.signin.how_to_open",
+    "view:rlmweb.teams.signin.reset_password",
+    "view:rlmweb.teams.sso.leave_for_provider",
+    "view:rlmweb.teams.views.people.first",
+    "view:rlmweb.teams.views.people.people",
+    "view:rlmweb.teams.views.policy.policy",
+    "view:rlmweb.teams.views.policy.policy_preview",
     "view:rlmweb.audit.views.log",
     "view:rlmweb.audit.views.verifier",
     *(
@@ -214,6 +263,22 @@ _leave(
         )
     ),
 )
+_leave(
+    "says what is published and measured of providers; holds nothing of sessions",
+    "view:sandboxes.views.catalogue.catalogue",
+    "view:sandboxes.views.catalogue.catalogue_provider",
+    "view:sandboxes.views.catalogue.catalogue_figure",
+    "view:sandboxes.views.catalogue.catalogue_export",
+    "command:providers",
+)
+_leave("keeps or accepts an invitation; the role it gives is `role.give`", "view:rlmweb.teams.views.joining.join")
+_leave(
+    "goes on with the link whose opening is recorded",
+    "view:runs.views.shared.shared_events",
+    "view:runs.views.shared.shared_blob",
+)
+_leave("says that nothing is for search engines", "view:runs.views.shared.robots")
+_leave("shows a stored row to the installation's operators, as the policy allows", "view:runs.admin.change_view")
 _leave("lets go of an upload that never became a context", "view:runs.views.contexts.upload_cancel")
 _leave(
     "asks a vendor whether a key works; what it said is kept with the key", "view:runs.views.providers.account_check"

@@ -13,6 +13,9 @@ from rlmweb.audit.circumstances import current
 from rlmweb.audit.inventory import refuse_unknown
 from rlmweb.audit.models import INSTANCE_CHAIN, AuditEntry, AuditSubject
 from rlmweb.audit.subjects import closed, new_sealed_key
+from rlmweb.teams.models import Team
+
+CHAINS_KEPT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +96,11 @@ def prepared(
         "object_id": str(object_id),
         "source": source,
     }
+    chain = chain_of(team_uuid)
     document = {
         **columns,
         "schema": SCHEMA,
+        "chain": str(chain),
         "at": time_text(now),
         "personal": _whole(closed(bytes(subject.sealed_key), personal, str(subject.uuid))),
         "request_id": about.request_id,
@@ -103,7 +108,25 @@ def prepared(
         **{name: getattr(more, name) for name in Particulars.__slots__},
         "details": details or {},
     }
-    return AuditEntry(chain=team_uuid or INSTANCE_CHAIN, body=canonical(document), **columns)
+    return AuditEntry(chain=chain, body=canonical(document), **columns)
+
+
+def chain_of(team_uuid: UUID | None) -> UUID:
+    """The chain in which acts of a team stand: that of its organisation. An organisation's own uuid is its chain."""
+    if team_uuid is None:
+        return INSTANCE_CHAIN
+    if team_uuid not in _chains:
+        found = Team.objects.filter(uuid=team_uuid).values_list("organisation__uuid", flat=True).first()
+        if found is None:
+            return team_uuid
+        if len(_chains) >= CHAINS_KEPT:
+            _chains.clear()
+        _chains[team_uuid] = found
+    return _chains[team_uuid]
+
+
+_chains: dict[UUID, UUID] = {}
+"""A team never changes its organisation."""
 
 
 def _whole(ciphertext: str) -> str:

@@ -21,6 +21,11 @@ from rlmweb.audit.checkpoints import anchors_of
 from rlmweb.audit.models import INSTANCE_CHAIN, AuditEntry, AuditSegment, AuditSubject, LegalHold, StagedRead
 from rlmweb.audit.record import Particulars, record
 from rlmweb.audit.standalone import Unreadable
+from rlmweb.teams.models import Organisation
+from rlmweb.teams.policies.current import policy_of
+from rlmweb.teams.policies.enforcing import require
+from rlmweb.teams.policies.facts import Act, Facts
+from rlmweb.teams.policies.profiles import HIPAA
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +44,12 @@ class Segment:
 
 
 def purgeable(chain: UUID, before: datetime | None = None) -> Segment | None:
-    """What `purge` would take now: up to the newest checkpoint older than `before` (by default: the days of retention).
+    """What `purge` would take now: up to the newest checkpoint older than `before` (by default: the days of retention),
+    and than what the policy of the organisation keeps.
 
     None when nothing is old enough. Raises `Held`, and `standalone.Unreadable` for a sink that is not ours.
     """
-    limit = before or timezone.now() - timedelta(days=settings.AUDIT_DAYS)
+    limit = _limit(chain, before)
     if _holds(chain=chain).exists():
         raise Held(Held.__doc__)
     entries = AuditEntry.objects.filter(chain=chain, seq__isnull=False)
@@ -61,7 +67,10 @@ def purgeable(chain: UUID, before: datetime | None = None) -> Segment | None:
 
 
 def purge(chain: UUID, *, actor: str, before: datetime | None = None) -> AuditSegment | None:
-    """Let go of what is `purgeable`, and leave its header. None when that is nothing. Raises like `purgeable`."""
+    """Let go of what is `purgeable`, and leave its header. None when that is nothing. Raises like `purgeable`, and
+    `PolicyRefused` for a time that the policy of the organisation keeps."""
+    if before is not None:
+        _ask(chain, actor, before)
     with transaction.atomic():
         found = purgeable(chain, before)
         if found is None:
@@ -142,3 +151,24 @@ def _note(
         details=details,
         particulars=Particulars(reason=reason),
     )
+
+
+def _limit(chain: UUID, before: datetime | None) -> datetime:
+    """Nothing since then goes: by what was asked for, or the setting, and by the policy of the chain's organisation. One
+    that cannot be read keeps for longest."""
+    limit = before or timezone.now() - timedelta(days=settings.AUDIT_DAYS)
+    organisation = Organisation.objects.filter(uuid=chain).first()
+    if organisation is None:
+        return limit
+    days = (policy_of(organisation).rules or HIPAA).retention_days
+    return min(limit, timezone.now() - timedelta(days=days)) if days else limit
+
+
+def _ask(chain: UUID, actor: str, before: datetime) -> None:
+    """Raises `PolicyRefused`."""
+    organisation = Organisation.objects.filter(uuid=chain).first()
+    if organisation is not None:
+        keeps = max(0, round((timezone.now() - before) / timedelta(days=1)))
+        require(
+            Act.PURGE, Facts(organisation, actor, "cli", object_type="chain", object_id=str(chain), keeps_days=keeps)
+        )

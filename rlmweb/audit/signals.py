@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.mfa.signals import authenticator_added, authenticator_removed
 from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db.models.signals import post_save
@@ -18,6 +19,8 @@ def connect() -> None:
     user_logged_in.connect(note_sign_in, dispatch_uid="audit.sign_in")
     user_logged_out.connect(note_sign_out, dispatch_uid="audit.sign_out")
     user_login_failed.connect(note_refusal, dispatch_uid="audit.refused")
+    authenticator_added.connect(note_factor_added, dispatch_uid="audit.factor_added")
+    authenticator_removed.connect(note_factor_removed, dispatch_uid="audit.factor_removed")
     post_save.connect(note_admin, sender=LogEntry, dispatch_uid="audit.admin")
 
 
@@ -41,6 +44,19 @@ def note_refusal(**_: object) -> None:
         outcome=AuditEntry.Outcome.DENIED,
         particulars=Particulars(reason="wrong name or password"),
     )
+
+
+def note_factor_added(user: Any, authenticator: Any, **_: object) -> None:
+    _note_factor("factor.add", user, authenticator)
+
+
+def note_factor_removed(user: Any, authenticator: Any, **_: object) -> None:
+    _note_factor("factor.remove", user, authenticator)
+
+
+def _note_factor(action: str, user: Any, authenticator: Any) -> None:
+    kind = {"kind": str(authenticator.type)}
+    record(action, actor=user.get_username(), object_type="user", object_id=str(user.pk), details=kind)
 
 
 def note_admin(instance: LogEntry, created: bool, **_: object) -> None:

@@ -68,7 +68,6 @@ class Walk:
 
     def __init__(self, chain: UUID, anchors: Mapping[int, bytes]) -> None:
         self.chain = chain
-        self.owners = (None, str(chain))
         self.anchors = anchors
         self.segments = {each.first_seq: each for each in AuditSegment.objects.filter(chain=chain)}
         self.keys = {
@@ -140,7 +139,8 @@ class Walk:
             self.seals[document["uuid"]] = (seq, details["root"], details["leaves"])
         if _columns_of(document) != row[5:]:
             raise _Bad(seq, "a column differs from what was recorded")
-        if document["team_uuid"] not in self.owners:
+        # Entries of the first schema do not name their chain: it was the team's own.
+        if document.get("chain", document["team_uuid"] or str(self.chain)) != str(self.chain):
             raise _Bad(seq, "belongs to another chain")
         try:
             self._opener(seq, document["subject_uuid"]).plain(document["personal"])

@@ -18,7 +18,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from rlmweb.audit import standalone
-from rlmweb.audit.access import chains_of, entries_for, may_read_all, require_whole
+from rlmweb.audit.access import chains_of, entries_for, may_prove, require_whole
 from rlmweb.audit.checkpoints import anchors_of, newest, public_key
 from rlmweb.audit.export import FORMS, exported
 from rlmweb.audit.forms import Filters
@@ -88,7 +88,7 @@ def _context(request: HttpRequest, verdict: Verdict | None, chain: UUID | None =
     everything = entries_for(request.user, chain)
     found = filters.applied(everything) if valid else everything.none()
     page = Paginator(found.order_by("-id"), PAGE_ROWS).get_page(request.GET.get("page"))
-    whole = may_read_all(request.user, chain)
+    whole = may_prove(request.user, chain)
     query = request.GET.copy()
     query.pop("page", None)
     return {

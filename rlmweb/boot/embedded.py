@@ -75,7 +75,7 @@ def socket_dir(data_dir: Path) -> Path:
     """
     folder = data_dir / "run"
     if len(os.fsencode(folder)) > SOCKET_DIR_MAX_BYTES:
-        folder = Path("/tmp") / f"rlmweb-{os.geteuid()}-{_short_hash(data_dir)}"
+        folder = Path("/tmp") / f"rlmweb-{os.geteuid()}-{_short_hash(data_dir)}"  # nosec B108  # checked below
     return private_dir(folder)
 
 
@@ -269,7 +269,7 @@ def _places_for(identity: Identity, data_dir: Path, package: Path) -> tuple[Path
     _open_to_all(base)
     sockets = base / "run-pg"
     if len(os.fsencode(sockets)) > SOCKET_DIR_MAX_BYTES:
-        sockets = Path("/tmp") / f"rlmweb-pg-{_short_hash(data_dir)}"
+        sockets = Path("/tmp") / f"rlmweb-pg-{_short_hash(data_dir)}"  # nosec B108  # checked to be ours
         private_dir(sockets)
     _own(sockets, identity)
     return base, sockets, binaries

@@ -44,7 +44,7 @@ def probe_web() -> None:
     port = os.environ.get("RLMWEB_PORT", "8000")
     request = urllib.request.Request(f"http://127.0.0.1:{port}/healthz?only=web", headers={"Host": host})
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S):  # noqa: S310 - the address is ours
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S):  # noqa: S310  # nosec B310  # the address is ours
             return
     except urllib.error.HTTPError as error:
         raise Unwell(f"the web process answers with status {error.code}") from error

@@ -53,7 +53,7 @@ def answers_http(listener: socket.socket) -> bool:
 
 def reachable(host: str) -> str:
     """The host as it stands in an address that this machine can open."""
-    anywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - read, not bound
+    anywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  # nosec B104  # read, not bound
     return anywhere.get(host, f"[{host}]" if ":" in host else host)
 
 

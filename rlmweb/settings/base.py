@@ -61,10 +61,17 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django.contrib.humanize",
     "csp",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "rlmweb",
     "rlmweb.teams",
     "rlmweb.audit",
+    "rlmweb.quotas",
     "sandboxes",
     "runs",
 ]
@@ -82,6 +89,10 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "rlmweb.quotas.middleware.show_refusals",
+    "allauth.account.middleware.AccountMiddleware",
+    "rlmweb.teams.policies.middleware.PolicyMiddleware",
+    "rlmweb.teams.middleware.ask_for_second_factor",
 ]
 
 ROOT_URLCONF = "rlmweb.urls"
@@ -96,6 +107,7 @@ TEMPLATES: list[dict[str, Any]] = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "rlmweb.teams.context.for_the_bar",
             ]
         },
     }
@@ -164,6 +176,10 @@ PERIODIC_JOBS: dict[str, float] = {
     "rlmweb.audit.retention.purge_due": 3600.0,
     "runs.services.reconciler.reconcile": 2.0,
     "runs.services.reconciler.end_orphans": 30.0,
+    "runs.services.quota_boxes.keep_reservations": 5.0,
+    # Looks whether the check of the day is due.
+    "runs.services.quota_truth.check_daily": 600.0,
+    "runs.services.policy.stop_forbidden": 20.0,
     "runs.replay.rollouts.keeping.keep_rollouts": 2.0,
     # Looks whether the collection of the day is due; a task does it.
     "runs.store.running.collect_daily": 600.0,
@@ -191,6 +207,36 @@ CSRF_COOKIE_NAME = "rlmweb_csrf"
 CSRF_COOKIE_HTTPONLY = False  # htmx reads it into a header
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "/"
+
+# Signing in: passwords, second factors and single sign-on are django-allauth's.
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
+ACCOUNT_ADAPTER = "rlmweb.teams.accounts.Accounts"
+ACCOUNT_LOGIN_METHODS = {"username", "email"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*", "password2*"]
+# Nobody gains anything by an address: roles come from an invitation's code.
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_LOGOUT_REDIRECT_URL = "/login/"
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_EMAIL_NOTIFICATIONS = False
+MFA_ADAPTER = "rlmweb.teams.accounts.SecondFactors"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+MFA_TOTP_ISSUER = "rlmweb"
+SOCIALACCOUNT_ADAPTER = "rlmweb.teams.accounts.SingleSignOn"
+SOCIALACCOUNT_STORE_TOKENS = False
+SOCIALACCOUNT_PROVIDERS = env.single_sign_on(
+    env.text("RLMWEB_OIDC_URL"),
+    env.text("RLMWEB_OIDC_CLIENT_ID"),
+    env.text("RLMWEB_OIDC_SECRET"),
+    env.text("RLMWEB_OIDC_NAME"),
+)
+# Without a mail server invitations are handed over by their sender, and passwords are reset by a new invitation.
+globals().update(env.email("RLMWEB_EMAIL_URL"))
+DEFAULT_FROM_EMAIL = env.text("RLMWEB_EMAIL_FROM") or "rlmweb@localhost"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (

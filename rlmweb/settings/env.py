@@ -23,6 +23,7 @@ FERNET_KEY_BYTES = 32
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off"})
 REDIS_SCHEMES = frozenset({"redis", "rediss", "unix"})
+EMAIL_SCHEMES = frozenset({"smtp", "smtps", "smtp+tls", "smtp+ssl"})
 POSTGRES_SCHEMES = frozenset({"postgres", "postgresql"})
 
 
@@ -172,6 +173,42 @@ def redis(name: str, default: str) -> str:
         return raw
 
     return _read(name, default, parse, "Write redis://host:port/0, rediss://... or unix:///path/to/socket.")
+
+
+def email(name: str) -> dict[str, Any]:
+    """Django's settings for sending e-mail from a URL; without one nothing is sent (`EMAIL_HOST` stays empty)."""
+
+    def parse(raw: str) -> dict[str, Any]:
+        parts = urlsplit(raw)
+        if parts.scheme not in EMAIL_SCHEMES or not parts.hostname:
+            raise BadValue("is not the URL of a mail server.")
+        found = dict(environ.Env.email_url_config(raw))
+        return {key: value for key, value in found.items() if key.startswith("EMAIL_")}
+
+    nothing = {"EMAIL_HOST": "", "EMAIL_BACKEND": "django.core.mail.backends.dummy.EmailBackend"}
+    return _read(name, nothing, parse, "Write smtp+tls://user:password@host:587.")
+
+
+def single_sign_on(url: str, client: str, secret: str, name: str) -> dict[str, Any]:
+    """django-allauth's providers: the one that speaks OpenID Connect at `url`, if there is any."""
+    if not url:
+        return {}
+    parts = urlsplit(url)
+    if parts.scheme != "https" and parts.hostname not in ("localhost", "127.0.0.1"):
+        PROBLEMS.append(Problem("RLMWEB_OIDC_URL", "RLMWEB_OIDC_URL is not https.", "Write https://issuer/."))
+        return {}
+    if not client or not secret:
+        said = "RLMWEB_OIDC_URL is set without client and secret."
+        PROBLEMS.append(Problem("RLMWEB_OIDC_CLIENT_ID", said, "Set RLMWEB_OIDC_CLIENT_ID and RLMWEB_OIDC_SECRET."))
+        return {}
+    app = {
+        "provider_id": "sso",
+        "name": name or "Single sign-on",
+        "client_id": client,
+        "secret": secret,
+        "settings": {"server_url": url, "oauth_pkce_enabled": True},
+    }
+    return {"openid_connect": {"APPS": [app]}}
 
 
 def broker_of(redis_url: str) -> str:

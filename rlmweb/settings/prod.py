@@ -9,6 +9,7 @@ from rlmweb.settings.base import *  # noqa: F403
 from rlmweb.settings.base import SECRET_KEY, SECRET_KEYS_AT_REST
 
 SECURE_SSL_REDIRECT = env.flag("RLMWEB_HTTPS", True)
+HSTS_SUBDOMAINS = env.flag("RLMWEB_HSTS_SUBDOMAINS", True)
 
 env.refuse_problems()
 if len(SECRET_KEY) < 32:
@@ -26,5 +27,7 @@ STORAGES = {
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if SECURE_SSL_REDIRECT else 0
+# Names below this host are asked for over TLS only, too; off where one of them must be reached without.
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SECURE_SSL_REDIRECT and HSTS_SUBDOMAINS
 SESSION_COOKIE_SECURE = SECURE_SSL_REDIRECT
 CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT

@@ -11,12 +11,13 @@ from __future__ import annotations
 import hmac
 from typing import Any
 
+from allauth.account.views import password_reset
 from django.conf import settings
 from django.contrib.auth import login
-from django.contrib.auth.views import LoginView
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
@@ -63,4 +64,13 @@ def sign_in(request: HttpRequest) -> HttpResponseBase:
     """Where every page sends people who are not signed in (`LOGIN_URL`)."""
     if settings.SINGLE_USER:
         return redirect("how_to_open")
-    return LoginView.as_view(template_name="registration/login.html", redirect_authenticated_user=True)(request)
+    query = request.META["QUERY_STRING"]
+    return redirect(reverse("account_login") + (f"?{query}" if query else ""))
+
+
+def reset_password(request: HttpRequest) -> HttpResponseBase:
+    """By e-mail, where the installation sends any."""
+    if not settings.EMAIL_HOST:
+        return render(request, "teams/no_reset.html")
+    response: HttpResponseBase = password_reset(request)
+    return response

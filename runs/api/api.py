@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
+from rlmweb.quotas.errors import QuotaExceeded
+from rlmweb.teams.policies.enforcing import PolicyRefused
 from runs.api import archives, contexts, forks, installation, rollouts, sessions, snapshots, store
 from runs.api.auth import AUTH
 from runs.api.schemas import Problem
@@ -89,8 +92,24 @@ def _not_deletable(request: HttpRequest, error: CannotDelete) -> HttpResponse:
     return _problem(request, 409, "cannot_delete", str(error))
 
 
+@api.exception_handler(QuotaExceeded)
+def _quota_exceeded(request: HttpRequest, error: QuotaExceeded) -> HttpResponse:
+    hint = f"resets_at={error.resets_at.isoformat()}" if error.resets_at is not None else ""
+    response = _problem(request, 429, "quota_exceeded", str(error), hint)
+    if error.resets_at is not None:
+        response["Retry-After"] = str(max(1, round((error.resets_at - timezone.now()).total_seconds())))
+    return response
+
+
+@api.exception_handler(PolicyRefused)
+def _policy_refused(request: HttpRequest, error: PolicyRefused) -> HttpResponse:
+    return _problem(request, 403, "policy_refused", str(error), f"rule={error.decision.rule}")
+
+
 @api.exception_handler(ContextError)
 def _invalid_context(request: HttpRequest, error: ContextError) -> HttpResponse:
+    if isinstance(error.__cause__, QuotaExceeded):
+        return _quota_exceeded(request, error.__cause__)
     return _problem(request, 422, "invalid_context", str(error))
 
 

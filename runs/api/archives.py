@@ -21,6 +21,7 @@ from runs.replay.archive.running import IMPORT, KIND, session_of, start_import
 from runs.replay.archive.spooling import Options
 from runs.replay.archive.writing import archive_name
 
+Reason = Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")]
 Ticket = Annotated[str, Header(alias="Upload-Ticket")]
 router = Router(tags=["archives"])
 
@@ -57,12 +58,15 @@ class ImportOut(Schema):
 
 
 @router.get("/sessions/{uuid}/archive", response={200: bytes, 404: Problem})
-def get_archive(request: HttpRequest, uuid: UUID, snapshots: bool = True, context: bool = True) -> HttpResponseBase:
+def get_archive(
+    request: HttpRequest, uuid: UUID, snapshots: bool = True, context: bool = True, reason: Reason = ""
+) -> HttpResponseBase:
     """The session as one file (tar). Without its context it has no snapshots either. An archive that ends early has no
-    `checksums.json`, and is refused when it is imported."""
+    `checksums.json`, and is refused when it is imported. `reason`: why, where the policy of the organisation asks."""
     session = session_for(request.user, uuid)
     chosen = Options(context=context, snapshots=snapshots)
-    chunks = export_session(session, chosen, actor=actor_of(request.user, "api"), installation=request.get_host())
+    actor, host = actor_of(request.user, "api"), request.get_host()
+    chunks = export_session(session, chosen, actor=actor, installation=host, reason=reason)
     return archive_response(chunks, archive_name(session))
 
 

@@ -29,7 +29,7 @@ StatusName = Literal["", "running", "finished", "limited", "stopped", "failed"]
 router = Router(tags=["sessions"])
 
 
-@router.post("", response={201: SessionOut, 404: Problem, 422: Problem})
+@router.post("", response={201: SessionOut, 404: Problem, 422: Problem, 429: Problem})
 def create_session(request: HttpRequest, body: NewSession) -> Status[SessionOut]:
     """Start a session in the team of its context. It runs on the workers; read its events or poll its status."""
     config = config_from_outside(body.config)

@@ -332,7 +332,8 @@ class SnapshotFailed(Event, frozen=True, tag="snapshot.failed"):
 
 
 class LimitHit(Event, frozen=True, tag="limit.hit"):
-    """limit: name in `Limits`. `used` and `allowed` in the limit's own unit, which its name carries."""
+    """limit: name in `Limits`, or `quota.<resource>.<scope>.<period>` of the quota that has no room. `used` and `allowed` in
+    the limit's own unit, which its name carries."""
 
     limit: str
     used: float

@@ -9,6 +9,7 @@ from runs.models.node import Node, NodeMessage
 from runs.models.outbox import OutboxMessage
 from runs.models.rollout import Rollout, RolloutBranch
 from runs.models.session import Session, SessionMeter
+from runs.models.share import Share
 from runs.models.step import Step
 from runs.models.store import StoreRun
 
@@ -27,6 +28,7 @@ __all__ = [
     "RolloutBranch",
     "Session",
     "SessionMeter",
+    "Share",
     "Step",
     "StoreRun",
 ]

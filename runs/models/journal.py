@@ -35,6 +35,8 @@ class LmCall(models.Model):
     output_tokens = models.IntegerField(null=True)
     cost_micro_usd = models.BigIntegerField(null=True)
     reserved_tokens = models.IntegerField(default=0)
+    reserved_output_tokens = models.IntegerField(null=True)
+    """Of the reserved tokens, those of the reply. None: the call is not booked with quotas."""
     reserved_micro_usd = models.BigIntegerField(default=0)
     inherited = models.BooleanField(default=False, db_default=False)
     """Made and paid for by the session that this one was forked from or imported as."""

@@ -29,6 +29,8 @@ class Session(models.Model):
     config = models.JSONField()
     """A `SessionConfig` (`runs.services.config`) as plain data."""
     labels = models.JSONField(default=list)
+    policy = models.JSONField(default=dict)
+    """Under what it was started: `profile`, `version`, `data_class`. Empty for sessions from before there were policies."""
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.RUNNING, db_index=True)
     answer = models.TextField(null=True, blank=True)  # noqa: DJ001 - no answer is not an empty answer
     """The first part of the answer, as far as it fits in a list row; the whole is in the event log and its blob."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from django.conf import settings
 from django.utils import timezone
 
+from rlmweb.quotas.errors import QuotaExceeded
 from runs.engine.io import Ask, CallKey, CallRefused, Input, ModelFailed, ModelReplied
 from runs.events.types import INLINE_TEXT_BYTES, ErrorInfo, Event, LmFailed, LmFinished, LmOutput, LmStarted
 from runs.lm.errors import LmError
@@ -25,11 +28,14 @@ from runs.services.journal import (
 )
 from runs.services.limits import Reservation, release_call, reserve_call
 from runs.services.noderun import NodeRun
+from runs.services.quota_calls import admit, settle
 from runs.services.transaction import SessionTransaction
 from runs.text import scrub
 
 STREAMED_KINDS = ("turn", "final")
 DELTA_EVERY_S = 0.2
+QUOTA_RETRY_S = 1.0
+"""While other calls of the step are out, those without room in a quota are tried again this often."""
 DELTA_CHARS = 800
 """Longest piece of a streaming reply in one event."""
 LEFT_OUT = ErrorInfo("Abandoned", "the call was out when its cell ended; what it cost is not known")
@@ -71,6 +77,8 @@ class StepCalls:
         self._answered: list[tuple[_Out, Answered]] = []
         self._sending: list[_Out] = []
         self._deltas_at = 0.0
+        self._refusal: QuotaExceeded | None = None
+        self._refused_at = 0.0
 
     @property
     def busy(self) -> bool:
@@ -102,7 +110,15 @@ class StepCalls:
         elif row is not None and row.status == LmCall.Status.FAILED:
             self.ready.append(ModelFailed(ask.call, ErrorInfo(row.error_type, row.error_message)))
         else:
-            wanted = _Wanted(ask, model, reserved, request, row)
+            self._want(_Wanted(ask, model, reserved, request, row))
+
+    def _want(self, wanted: _Wanted) -> None:
+        """What is to be sent has to be allowed; what is on record has been."""
+        try:
+            self._run.guard.require(wanted.model)
+        except LmError as error:
+            self.ready.append(ModelFailed(wanted.ask.call, error_info(error)))
+        else:
             self._backlog.append(wanted)
 
     def end_cell(self) -> None:
@@ -149,9 +165,17 @@ class StepCalls:
             key, scrub(answer.reply.text), answer.reply.finish_reason, usage.input_tokens, usage.output_tokens
         )
 
+    def raise_refusal(self) -> None:
+        """Raises the `QuotaExceeded` that keeps calls back, once nothing else of the step is out: what is out was paid for
+        and is taken in first."""
+        if self._refusal is not None and self._backlog and not (self._out or self._answered or self.ready):
+            raise self._refusal
+
     def choose(self) -> bool:
         """Before the transaction: which waiting calls may go out now, within the fan-out."""
         room = settings.LM_FANOUT - len(self._out)
+        if self._refusal is not None and self._out and time.monotonic() < self._refused_at + QUOTA_RETRY_S:
+            room = 0
         while self._backlog and len(self._chosen) < room:
             wanted = self._backlog.popleft()
             self._chosen.append(wanted)
@@ -186,7 +210,7 @@ class StepCalls:
         settled += [self._settle_given_up(changes, out) for out in self._given_up]
         if settled:
             settle_calls(settled)
-        rows = []
+        granted = []
         for n, wanted in enumerate(self._chosen):
             if wanted.row is not None:
                 self._sending.append(self._take_over(wanted, wanted.row))
@@ -198,8 +222,23 @@ class StepCalls:
                 self._backlog.clear()
                 self.ready.append(CallRefused(wanted.ask.call, refused.limit, refused.used, refused.allowed))
                 break
+            granted.append(wanted)
+        if granted:
+            self._journal_within_quotas(changes, granted)
+
+    def _journal_within_quotas(self, changes: SessionTransaction, granted: Sequence[_Wanted]) -> None:
+        """Those for which a quota has no room wait in the backlog."""
+        now = timezone.now()
+        count, self._refusal = admit(changes, [wanted.reserved for wanted in granted], now)
+        if self._refusal is not None:
+            self._refused_at = time.monotonic()
+        for wanted in reversed(granted[count:]):
+            release_call(changes.meter, wanted.reserved)
+            self._backlog.appendleft(wanted)
+        rows = []
+        for wanted in granted[:count]:
             changes.meter.last_call += 1
-            out = _Out(self._new_row(wanted, changes.meter.last_call), wanted)
+            out = _Out(self._new_row(wanted, changes.meter.last_call, now), wanted)
             changes.emit(self._started_event(out))
             rows.append(out.row)
             self._sending.append(out)
@@ -222,7 +261,7 @@ class StepCalls:
             stream = ask.kind in STREAMED_KINDS
             self._desk.start(out.row.number, ask, out.wanted.model, name, self._run.node.depth, stream=stream)
 
-    def _new_row(self, wanted: _Wanted, number: int) -> LmCall:
+    def _new_row(self, wanted: _Wanted, number: int, now: datetime) -> LmCall:
         ask = wanted.ask
         place = self._journal.place_for(ask.call)
         return LmCall(
@@ -236,8 +275,9 @@ class StepCalls:
             request_sha256=wanted.request,
             model=wanted.model.model,
             reserved_tokens=wanted.reserved.tokens,
+            reserved_output_tokens=wanted.reserved.output_tokens,
             reserved_micro_usd=wanted.reserved.micro_usd,
-            started_at=timezone.now(),
+            started_at=now,
         )
 
     def _take_over(self, wanted: _Wanted, row: LmCall) -> _Out:
@@ -285,6 +325,7 @@ class StepCalls:
 
     def _settle_given_up(self, changes: SessionTransaction, out: _Out) -> Settlement:
         release_call(changes.meter, reservation_of(out.row))
+        settle(changes, out.row)
         changes.meter.lm_calls += 1  # it was sent: code must not get past the limit by not waiting
         return Settlement(out.row, LmCall.Status.ABANDONED, error_type=LEFT_OUT.type, error_message=LEFT_OUT.message)
 
@@ -293,6 +334,7 @@ class StepCalls:
         release_call(meter, reservation_of(out.row))
         meter.lm_calls += 1
         if answer.reply is None:
+            settle(changes, out.row)
             meter.lm_calls_failed += 1
             error = error_info(answer.error)
             return Settlement(out.row, LmCall.Status.FAILED, error_type=error.type, error_message=error.message)
@@ -302,6 +344,13 @@ class StepCalls:
         meter.output_tokens += usage.output_tokens or 0
         meter.cost_micro_usd += cost.micro_usd or 0
         meter.calls_without_price += cost.micro_usd is None
+        settle(
+            changes,
+            out.row,
+            input_tokens=usage.input_tokens or 0,
+            output_tokens=usage.output_tokens or 0,
+            micro_usd=cost.micro_usd or 0,
+        )
         return Settlement(
             out.row,
             LmCall.Status.FINISHED,

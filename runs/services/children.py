@@ -11,6 +11,7 @@ from runs.models import Node, Step
 from runs.services.config import SessionConfig
 from runs.services.dispatch import EXECUTE_STEP, send_on_commit
 from runs.services.limits import Exceeded, reserve_nodes
+from runs.services.quota_nodes import refuse_nodes
 from runs.services.transaction import SessionTransaction
 
 Prompts = dict[CallKey, tuple[str, Stored]]
@@ -31,7 +32,8 @@ def open_children(
     """Open a child for each prompt that has none. Returns what is known of those that have ended already."""
     existing = {CallKey(child.cell, child.subcall, child.index): child for child in step.children.all()}
     missing = {key: value for key, value in prompts.items() if key not in existing}
-    refused = reserve_nodes(changes.meter, config.limits, len(missing))
+    refused = refuse_nodes(changes.session, changes.meter, len(missing)) if missing else None
+    refused = refused or reserve_nodes(changes.meter, config.limits, len(missing))
     if refused is None and missing:
         _create(changes, step, config, missing)
     return endings((existing[key] for key in prompts if key in existing), changes.store), refused

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import transaction
 
 from rlmweb.audit.record import record as audit
+from rlmweb.quotas.errors import QuotaExceeded
 from rlmweb.teams.models import Team
 from runs.access import Actor
 from runs.blobs import CHUNK_BYTES, blob_store
@@ -21,6 +22,7 @@ from runs.examples import Built, ExampleError, example
 from runs.models import Context
 from runs.services.content_kind import JSON_MAX_BYTES, NotJson, Watcher, kind_of, note_on
 from runs.services.downloads import DownloadError, download
+from runs.services.quota_storage import count_context
 from runs.text import scrub
 from runs.uploads import upload_dir
 
@@ -84,6 +86,10 @@ def context_from_chunks(
             source=actor.source,
             details={"size_bytes": stored.size_bytes, "kind": found, "from": source},
         )
+        try:
+            count_context(context, actor)
+        except QuotaExceeded as error:
+            raise ContextError(str(error)) from error
     return context
 
 

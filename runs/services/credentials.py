@@ -8,9 +8,12 @@ from django.db import IntegrityError, transaction
 
 from rlmweb.audit.record import record as audit
 from rlmweb.teams.models import Team
+from rlmweb.teams.policies.enforcing import require
+from rlmweb.teams.policies.facts import Act
 from runs.access import Actor
 from runs.lm.keys import key_hint, seal_key
 from runs.models import LmCredential
+from runs.services.policy_facts import facts_in, model_facts_at
 
 
 class NameTaken(ValueError):
@@ -28,7 +31,9 @@ def add_credential(
     input_price_usd_per_million: Decimal | None = None,
     output_price_usd_per_million: Decimal | None = None,
 ) -> LmCredential:
-    """Store a key, sealed together with its address. The caller has checked the address. Raises `NameTaken`."""
+    """Store a key, sealed together with its address. The caller has checked the address. Raises `NameTaken`,
+    `PolicyRefused`."""
+    require(Act.MODEL_KEY, facts_in(team, actor, models=(model_facts_at(api, base_url),)))
     try:
         with transaction.atomic():
             credential = LmCredential.objects.create(

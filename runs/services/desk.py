@@ -81,7 +81,7 @@ class ModelDesk:
         output_tokens = ask.max_output_tokens or model.sampling.max_output_tokens or DEFAULT_OUTPUT_TOKENS
         input_tokens = sum(len(message.content) for message in ask.messages) // CHARS_PER_TOKEN
         micro_usd = self.endpoint(model).estimate_micro_usd(input_tokens, output_tokens)
-        return Reservation(input_tokens + output_tokens, micro_usd or 0)
+        return Reservation(input_tokens + output_tokens, micro_usd or 0, output_tokens)
 
     def start(self, number: int, ask: Ask, model: ModelConfig, name: str, depth: int, *, stream: bool) -> None:
         """Send the call. `name` identifies it for the API's logs and the scripted model."""

@@ -101,6 +101,7 @@ class StepDriver:
             if outcome is None and not self.claim.again:
                 self.cells.connect()
             while outcome is None:
+                self.calls.raise_refusal()
                 commands = [*self.machine.feed(self._gather()), *self.forced]
                 self.forced = []
                 outcome = self._carry_out(plan_of(commands))

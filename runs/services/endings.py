@@ -11,12 +11,14 @@ from collections.abc import Iterable
 from django.db import transaction
 from django.utils import timezone
 
+from rlmweb.quotas.models import Waiting
 from runs.engine.io import EndNode
 from runs.events.types import ErrorInfo, LmFailed, NodeFinished, NodeSandbox, SessionFinished, StepFinished
 from runs.models import LmCall, Node, Step
 from runs.services.children import wake_parent
 from runs.services.journal import reservation_of
 from runs.services.limits import release_call
+from runs.services.quota_calls import settle
 from runs.services.snapshots.accounting import close_books
 from runs.services.transaction import SessionTransaction
 from runs.text import scrub
@@ -144,6 +146,7 @@ def _close_session(
     session.error_type, session.error_message = (error.type, error.message) if error else ("", "")
     session.finished_at = timezone.now()
     session.save(update_fields=["status", "answer", "answer_partial", "error_type", "error_message", "finished_at"])
+    Waiting.objects.filter(session_uuid=session.uuid).delete()
 
 
 def _abandon_calls(changes: SessionTransaction, nodes: list[Node]) -> None:
@@ -151,6 +154,7 @@ def _abandon_calls(changes: SessionTransaction, nodes: list[Node]) -> None:
     calls = LmCall.objects.filter(step__node__in=nodes, status=LmCall.Status.STARTED).select_related("step__node")
     for row in calls:
         release_call(changes.meter, reservation_of(row))
+        settle(changes, row)
         changes.meter.lm_calls += 1
         changes.emit(LmFailed(node=row.step.node.number, call=row.number, error=ABANDONED))
     calls.update(

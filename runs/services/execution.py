@@ -8,6 +8,9 @@ from uuid import UUID
 
 from django.db import InterfaceError, OperationalError
 
+from rlmweb.quotas.errors import QuotaExceeded
+from rlmweb.teams.policies.enforcing import PolicyRefused
+from runs.access import may_go_on
 from runs.blobs import BlobStoreUnavailable
 from runs.engine.io import EndNode
 from runs.events.types import ErrorInfo, StepFinished
@@ -17,6 +20,9 @@ from runs.services.driver import TURN_S, StepDriver
 from runs.services.endings import end_node
 from runs.services.leases import FenceLost
 from runs.services.noderun import NodeRun
+from runs.services.policy import require_step
+from runs.services.quota_waits import meet, must_wait, require_sandbox_time
+from runs.services.sessions import stop_refused, stop_without_right
 from runs.services.transaction import session_transaction
 from sandboxes.errors import SandboxError
 
@@ -28,6 +34,8 @@ STORE_RETRY_DELAY_S = 5.0
 
 def execute_step(uuid: UUID) -> None:
     """Claim the step and work on it, and on the node's next ones for a while. Nothing to do when it is not to be had."""
+    if must_wait(uuid):
+        return
     try:
         claim = claim_step(uuid)
     except Poisoned as poisoned:
@@ -41,11 +49,20 @@ def _work(claim: Claim) -> None:
     run, step = NodeRun.of_step(claim.step_pk)
     driver: StepDriver | None = StepDriver(run, claim, step, time.monotonic() + TURN_S)
     try:
+        require_sandbox_time(run.session)
         while driver is not None:
             claim, step = driver.claim, driver.step
+            if not may_go_on(run.session.created_by_id, run.session.team):
+                stop_without_right(run.session)
+                return
+            require_step(run.session)
             driver = driver.drive().successor
     except FenceLost:
         logger.info("step left to others", extra=_where(step))
+    except QuotaExceeded as refusal:
+        _refused(claim, step, refusal)
+    except PolicyRefused as error:
+        stop_refused(run.session, str(error))
     except SandboxError as error:
         _sandbox_failed(claim, step, error)
     except BlobStoreUnavailable:
@@ -69,6 +86,14 @@ def _sandbox_failed(claim: Claim, step: Step, error: SandboxError) -> None:
         postpone_step(claim, RETRY_DELAY_S * (crashes + 1))
     else:
         _fail(step, ErrorInfo(type(error).__name__, str(error), retryable=error.retryable), claim)
+
+
+def _refused(claim: Claim, step: Step, refusal: QuotaExceeded) -> None:
+    logger.info("no room in a quota: %s", refusal, extra=_where(step))
+    try:
+        meet(claim, step, refusal)
+    except FenceLost:
+        logger.info("step left to others", extra=_where(step))
 
 
 def _fail(step: Step, error: ErrorInfo, claim: Claim | None) -> None:

@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from rlmweb.audit.record import record as audit
 from rlmweb.teams.models import Team
-from runs.access import Actor
+from runs.access import Actor, may_go_on
 from runs.models import Job, Session
 from runs.services.dispatch import send_on_commit
 from runs.services.leases import LEASE_S, job_leases
@@ -125,6 +125,8 @@ def run_job(uuid: UUID) -> None:
         job = Job.objects.select_related("session__team", "session__context", "team", "created_by").get(uuid=uuid)
         if job.crashes > MAX_CRASHES:
             raise JobRefused(f"the job lost its worker {job.crashes} times and is not tried again")
+        if not may_go_on(job.created_by_id, job.team):
+            raise JobRefused("who started this may not run sessions in its team any more")
         _kinds[job.kind](JobRun(job, token, lost))
         _end(uuid, token, Job.Status.FINISHED)
     except JobStopped:

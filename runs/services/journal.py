@@ -102,4 +102,4 @@ def settle_calls(settlements: Sequence[Settlement]) -> None:
 
 
 def reservation_of(row: LmCall) -> Reservation:
-    return Reservation(row.reserved_tokens, row.reserved_micro_usd)
+    return Reservation(row.reserved_tokens, row.reserved_micro_usd, row.reserved_output_tokens or 0)

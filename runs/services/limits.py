@@ -22,10 +22,14 @@ class Exceeded:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """The most that one LM call may use. `micro_usd` is 0 where no price is known: such calls are counted instead."""
+    """The most that one LM call may use. `micro_usd` is 0 where no price is known: such calls are counted instead.
+
+    `output_tokens`: of the `tokens`, those of the reply.
+    """
 
     tokens: int
     micro_usd: int
+    output_tokens: int = 0
 
 
 def reserve_call(meter: SessionMeter, limits: Limits, wanted: Reservation) -> Exceeded | None:

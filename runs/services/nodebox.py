@@ -19,10 +19,12 @@ from uuid import UUID, uuid4
 
 from django.db import InterfaceError, OperationalError
 
+from rlmweb.quotas.services import bind, release
 from runs.models import Node
 from runs.services.boxsetup import SETUP_TIMEOUT_S, ContextRefused, make_setup
 from runs.services.config import SessionConfig
 from runs.services.places import places_of, session_spec
+from runs.services.quota_boxes import reserve_box, settle_box_of
 from sandboxes import aio
 from sandboxes import services as sandbox_services
 from sandboxes.choosing import Created
@@ -56,6 +58,8 @@ class NodeBox:
         self._put = put
         self._delivering = Lock()
         self._creating: Future[Created] | None = None
+        self._reserved: UUID | None = None
+        """What quotas hold for the sandbox that is being created."""
         self._sandbox: Sandbox | None = None
         self._opened_at: float | None = None
         self.link: RunnerLink | None = None
@@ -91,7 +95,7 @@ class NodeBox:
         return self.restored is None or self.restored.uuid in self.distrusted
 
     def prefetch(self) -> None:
-        """Start the creation now, so that it happens while the model thinks."""
+        """Start the creation now, so that it happens while the model thinks. Raises `QuotaExceeded`: then nothing was."""
         if self.is_new and self._creating is None:
             try:
                 places = places_of(self.config, self.node.session.team)
@@ -99,16 +103,32 @@ class NodeBox:
                 self._creating = Future()
                 self._creating.set_exception(error)  # told to whoever opens it: creating is only begun early here
                 return
+            self._reserved = reserve_box(self.node, self.spec())
             self._creating = aio.submit(sandbox_services.create(places, self.spec(), self._key()))
 
     def open(self) -> sandbox_services.Opened:
         """The created sandbox with its row; the caller records it on the node. Raises `SandboxError`."""
         self.prefetch()
         assert self._creating is not None
-        created = _wait(self._creating, sandbox_services.CREATE_TIMEOUT_S)
+        try:
+            created = _wait(self._creating, sandbox_services.CREATE_TIMEOUT_S)
+        except SandboxError:
+            self._release()
+            raise
         self._sandbox = created.sandbox
         self.notes += [f"No room at {said}. The sandbox is at {created.place.name}." for said in created.passed_over]
-        return sandbox_services.note_created(created, session_uuid=self.node.session.uuid, node_uuid=self.node.uuid)
+        session, node = self.node.session, self.node
+        opened = sandbox_services.note_created(created, session_uuid=session.uuid, node_uuid=node.uuid)
+        if self._reserved is not None:
+            bind(self._reserved, opened.record.uuid)
+            self._reserved = None
+        return opened
+
+    def _release(self) -> None:
+        """There is no sandbox: nothing is held for one."""
+        if self._reserved is not None:
+            release(self._reserved)
+            self._reserved = None
 
     def attach(self) -> State:
         """Become the runner's host and set the REPL up if nobody has. Raises `NotFound` when the sandbox is gone."""
@@ -132,6 +152,7 @@ class NodeBox:
         self.close()
         if self.node.sandbox_ref:
             sandbox_services.mark_lost(self.node.sandbox_ref)
+            settle_box_of(self.node.sandbox_ref)
         self._sandbox = None
         self.restored = None
         self._opened_at = None

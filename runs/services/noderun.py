@@ -14,6 +14,7 @@ from runs.models import Node, NodeMessage, Session, Step
 from runs.services.config import SessionConfig, config_from_plain
 from runs.services.desk import Answered, ModelDesk, Wrote
 from runs.services.nodebox import NodeBox
+from runs.services.policy import ModelGuard
 from runs.services.snapshots.taking import PartStored, SnapshotTaker
 from sandboxes.errors import SandboxError
 from sandboxes.frames import RunnerFrame
@@ -43,12 +44,14 @@ class NodeRun:
         self.epoch, self.messages = _conversation(node)
         self.task = self._task()
         self.desk = ModelDesk(self.config, self.session.team_id, self.signals.put)
+        self.guard = ModelGuard(self.session)
         self.box = NodeBox(node, self.config, self.signals.put)
         self.snapshots = SnapshotTaker(node, self.box, self.store, self.signals.put, self.config.snapshots)
 
     @classmethod
     def of_step(cls, step_pk: int) -> tuple[NodeRun, Step]:
-        step = Step.objects.select_related("node__session__context", "node__session__meter").get(pk=step_pk)
+        needed = ("context", "meter", "created_by", "team__organisation")
+        step = Step.objects.select_related(*(f"node__session__{name}" for name in needed)).get(pk=step_pk)
         return cls(step.node), step
 
     def save_messages(

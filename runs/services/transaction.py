@@ -11,11 +11,13 @@ from contextlib import contextmanager
 
 from django.db import transaction
 
+from rlmweb.quotas.batch import Batch
 from runs.blobs import BlobStore, Stored, blob_store
 from runs.events import record
 from runs.events.types import Event
 from runs.models import Session, SessionMeter
 from runs.services import rows
+from runs.services.quota_scopes import scopes_of_session
 from runs.stream.doorbell import ring
 
 
@@ -26,6 +28,8 @@ class SessionTransaction:
         self.session = session
         self.meter = meter
         self.store = store
+        self.booked = Batch()
+        """What this transaction changes of the quotas' balances."""
         self._meter_before = rows.meter_values(meter)
         self._events: list[record.Prepared] = []
         self._blobs: list[Stored] = []
@@ -45,6 +49,11 @@ class SessionTransaction:
         """The session uses this content of the blob store."""
         self._blobs.append(stored)
 
+    def write_booked(self) -> None:
+        """Change the quotas' balances as was collected in `booked`."""
+        if self.booked:
+            self.booked.write(scopes_of_session(self.session), self.session.uuid)
+
     def flush(self) -> None:
         self.store.settle()  # the record names contents from now on
         if self._blobs:
@@ -53,6 +62,8 @@ class SessionTransaction:
             record.insert(self.session.pk, self.meter.last_seq + 1, self._events)
             self.meter.last_seq += len(self._events)
         rows.save_meter(self.meter, self._meter_before)
+        # Last: all sessions meet at the installation's rows, which are locked from here to the commit.
+        self.write_booked()
         if self._events:
             uuid, last_seq = self.session.uuid, self.meter.last_seq
             transaction.on_commit(lambda: ring(uuid, last_seq))

@@ -15,6 +15,7 @@ from rlmweb.audit.record import record as audit
 from runs.access import Actor
 from runs.models import Context, Job, Rollout, RolloutBranch, Session
 from runs.services.giving_up import giving_up_of
+from runs.services.quota_boxes import settle_boxes
 from sandboxes.models import SandboxRecord, Snapshot
 
 
@@ -56,7 +57,9 @@ def delete_session(session: Session, *, actor: Actor) -> None:
         uuids = [each.uuid for each in going]
         Snapshot.objects.filter(session_uuid__in=uuids).delete()
         # A sandbox that still runs beside the session is ended by the reconciler, which needs its row.
-        SandboxRecord.objects.filter(session_uuid__in=uuids).exclude(state=SandboxRecord.State.RUNNING).delete()
+        ended = SandboxRecord.objects.filter(session_uuid__in=uuids).exclude(state=SandboxRecord.State.RUNNING)
+        settle_boxes(ended)  # what they took counts on
+        ended.delete()
         for each in going:
             _audit(each, session, actor)
         contexts = [each.context_id for each in going]

@@ -24,13 +24,18 @@ Check = Callable[[], Awaitable[None]]
 
 
 class Subscriber:
-    """`check` raises when the client may not see the session any more."""
+    """`check` raises when the client may not see the session any more.
 
-    def __init__(self, hub: Hub, after: int, send: Send, check: Check) -> None:
+    `recheck_s`: ask that often even while nothing happens; without, it is asked with every heartbeat, and before events.
+    """
+
+    def __init__(self, hub: Hub, after: int, send: Send, check: Check, *, recheck_s: float | None = None) -> None:
         self.sent = after
         self._hub = hub
         self._send = send
         self._check = check
+        self._recheck_s = recheck_s
+        self._spoke_at = time.monotonic()
         self._checked_at = time.monotonic()
         self._unacknowledged: deque[tuple[int, int]] = deque()
         self._unacknowledged_bytes = 0
@@ -69,7 +74,7 @@ class Subscriber:
     async def _deliver(self, frame: Frame) -> None:
         while self.behind:
             await self._wait(self._room)
-        if time.monotonic() - self._checked_at > RECHECK_S:
+        if time.monotonic() - self._checked_at > (RECHECK_S if self._recheck_s is None else self._recheck_s):
             await self._recheck()
         self.sent = frame.last
         self._unacknowledged.append((frame.last, frame.size_bytes))
@@ -80,14 +85,17 @@ class Subscriber:
 
     async def _wait(self, event: asyncio.Event) -> None:
         """Until `event`; a heartbeat goes out meanwhile, so that the client can tell quiet from gone."""
+        pause_s = HEARTBEAT_S if self._recheck_s is None else min(HEARTBEAT_S, self._recheck_s)
         while True:
             try:
-                async with asyncio.timeout(HEARTBEAT_S):
+                async with asyncio.timeout(pause_s):
                     await event.wait()
                     return
             except TimeoutError:
                 await self._recheck()
-                await self._send(heartbeat(self._hub.last))
+                if pause_s == HEARTBEAT_S or time.monotonic() - self._spoke_at >= HEARTBEAT_S:
+                    self._spoke_at = time.monotonic()
+                    await self._send(heartbeat(self._hub.last))
 
     async def _recheck(self) -> None:
         await self._check()

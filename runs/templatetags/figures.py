@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django import template
 
-from runs.figures import plotly_style_ids
+from rlmweb.figures import plotly_style_ids
 
 register = template.Library()
 

@@ -25,18 +25,20 @@ from runs.replay.archive.running import IMPORT, KIND, session_of, start_import
 from runs.replay.archive.spooling import Options
 from runs.replay.archive.writing import archive_name
 from runs.services.jobs import stop_job
+from runs.text import scrub
 from runs.uploads import Upload, UploadError, WrongOffset
 
 
 @login_required
 @require_GET
 def session_archive(request: HttpRequest, uuid: UUID) -> HttpResponseBase:
-    """The session as one file. `leave_out`: `snapshots`, `context`, or both."""
+    """The session as one file. `leave_out`: `snapshots`, `context`, or both; `reason`: why, where a policy asks."""
     session = session_for(request.user, uuid)
     left_out = request.GET.getlist("leave_out")
     chosen = Options(context="context" not in left_out, snapshots="snapshots" not in left_out)
     actor = actor_of(request.user, "web")
-    chunks = export_session(session, chosen, actor=actor, installation=request.get_host())
+    reason = scrub(request.GET.get("reason", ""))
+    chunks = export_session(session, chosen, actor=actor, installation=request.get_host(), reason=reason)
     return archive_response(chunks, archive_name(session))
 
 

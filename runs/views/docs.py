@@ -19,6 +19,7 @@ from runs.events.types import INLINE_TEXT_BYTES, MAX_EVENT_BYTES
 
 ROOT = Path(settings.ROOT_DIR)
 PROTOCOL = ROOT / "sandboxes" / "docs" / "runner-protocol.md"
+CATALOGUE = ROOT / "sandboxes" / "docs" / "catalogue.md"
 
 
 @login_required
@@ -42,6 +43,12 @@ def protocol(request: HttpRequest) -> HttpResponse:
 
 @login_required
 @require_safe
+def catalogue(request: HttpRequest) -> HttpResponse:
+    return render(request, "docs/markdown.html", {"title": "Catalogue of providers", "body": _rendered(CATALOGUE)})
+
+
+@login_required
+@require_safe
 def rest_api(request: HttpRequest) -> HttpResponse:
     schema = api.get_openapi_schema(path_prefix="/api/v1/")
     operations = [
@@ -60,4 +67,4 @@ def rest_api(request: HttpRequest) -> HttpResponse:
 def _rendered(path: Path) -> SafeString:
     """A document of the repository as HTML. Raw HTML in it is shown as text, not passed on."""
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-    return SafeString(markdown.render(path.read_text()))  # made by the renderer from our own file
+    return SafeString(markdown.render(path.read_text()))  # nosec B703  # made by the renderer from our own file

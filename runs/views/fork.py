@@ -12,6 +12,8 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
+from rlmweb.quotas.errors import QuotaExceeded
+from rlmweb.teams.policies.enforcing import PolicyRefused
 from runs.access import actor_of, credentials_of, session_for, sessions_of
 from runs.fork_form import ForkForm
 from runs.form_words import words_of
@@ -48,7 +50,7 @@ def fork_new(request: HttpRequest, uuid: UUID, node: int, step: int) -> HttpResp
     if request.method == "POST" and form.is_valid():
         try:
             return redirect("runs:session", uuid=_fork(request, place, form).uuid)
-        except (CannotFork, InvalidConfig) as refused:
+        except (CannotFork, InvalidConfig, PolicyRefused, QuotaExceeded) as refused:
             error = str(refused)
         except SnapshotError as refused:
             error = f"{refused}. {refused.way_out}"

@@ -13,7 +13,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from rlmweb.teams.tokens import make_token, revoke_token
-from runs.access import actor_of, credential_for, credentials_of, team_for, teams_to_keep_keys_of, tokens_of
+from runs.access import actor_of, credential_for, keys_shown_to, teams_of, teams_to_keep_keys_of, tokens_of
 from runs.forms import KeyForm, TokenForm
 from runs.services.credentials import NameTaken, add_credential, delete_credential
 
@@ -24,12 +24,12 @@ from runs.services.credentials import NameTaken, add_credential, delete_credenti
 @require_http_methods(["GET", "POST"])
 def keys(request: HttpRequest) -> HttpResponse:
     """The page of keys; a POST adds a key for a language model."""
-    team_for(request.user)
+    keys_shown_to(request.user)
     form = KeyForm(teams_to_keep_keys_of(request.user), request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid() and _add(request, form):
         messages.success(request, f"The key {form.cleaned_data['name']} is stored.")
         return redirect("runs:keys")
-    return _page(request, form, TokenForm(), status=422 if form.errors else 200)
+    return _page(request, form, TokenForm(teams_of(request.user)), status=422 if form.errors else 200)
 
 
 @login_required
@@ -46,12 +46,14 @@ def key_delete(request: HttpRequest, uuid: UUID) -> HttpResponse:
 @require_POST
 def token_new(request: HttpRequest) -> HttpResponse:
     """Make a token and show it, once: this answer is the only place where it ever stands."""
-    form = TokenForm(request.POST)
-    team = team_for(request.user)
+    keys_shown_to(request.user)
+    form = TokenForm(teams_of(request.user), request.POST)
     if not form.is_valid():
         return _page(request, KeyForm(teams_to_keep_keys_of(request.user)), form, status=422)
-    row, plain = make_token(request.user, team, form.cleaned_data["name"], days=form.cleaned_data["days"])
-    return _page(request, KeyForm(teams_to_keep_keys_of(request.user)), TokenForm(), new_token=(row.name, plain))
+    wanted = form.cleaned_data
+    row, plain = make_token(request.user, wanted["team"], wanted["name"], scopes=wanted["scopes"], days=wanted["days"])
+    blank = TokenForm(teams_of(request.user))
+    return _page(request, KeyForm(teams_to_keep_keys_of(request.user)), blank, new_token=(row.name, plain))
 
 
 @login_required
@@ -91,13 +93,13 @@ def _page(
     new_token: tuple[str, str] | None = None,
 ) -> HttpResponse:
     deletable = set(teams_to_keep_keys_of(request.user).values_list("pk", flat=True))
-    credentials = credentials_of(request.user).select_related("team").order_by("team__name", "name")
+    credentials = keys_shown_to(request.user).select_related("team").order_by("team__name", "name")
     context = {
         "form": form,
         "token_form": token_form,
         "new_token": new_token,
         "may_add": bool(deletable),
         "credentials": [(credential, credential.team_id in deletable) for credential in credentials],
-        "tokens": tokens_of(request.user),
+        "tokens": tokens_of(request.user).select_related("team"),
     }
     return render(request, "runs/keys.html", context, status=status)

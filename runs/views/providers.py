@@ -14,7 +14,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST, require_safe
 
 from rlmweb.teams.models import Team
-from runs.access import actor_of, may_keep_keys, team_for, teams_to_keep_keys_of, teams_to_start_in
+from runs.access import actor_of, may_keep_keys, teams_to_keep_keys_of, teams_to_start_in
 from runs.engine.limits import Limits
 from runs.provider_forms import AccountForm, AttestationForm, NeedsForm, OrderForm, needs_from
 from runs.services.config import InvalidConfig
@@ -154,7 +154,7 @@ def _page(
         rows.append({"vendor": vendor, "account": account, "form": form, "fit": found[vendor.name]})
     context = {
         "team": team,
-        "teams": teams_to_start_in(request.user),
+        "teams": (teams_to_start_in(request.user) | teams_to_keep_keys_of(request.user)).distinct(),
         "rows": rows,
         "local": found["local"],
         "may_change": may_keep_keys(request.user, team),
@@ -171,10 +171,11 @@ def _page(
 def _team(request: HttpRequest, *, keeps_keys: bool = False) -> Team:
     """The team that the address names, or the person's first. Raises `Http404`."""
     slug = request.POST.get("team") or request.GET.get("team") or ""
-    allowed = teams_to_keep_keys_of(request.user) if keeps_keys else teams_to_start_in(request.user)
+    kept = teams_to_keep_keys_of(request.user)
+    allowed = kept if keeps_keys else (kept | teams_to_start_in(request.user)).distinct()
     if slug:
         return get_object_or_404(allowed, slug=slug)
-    team = allowed.first() if keeps_keys else team_for(request.user)
+    team = allowed.first()
     if team is None:
         raise Http404
     return team

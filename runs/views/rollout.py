@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_POST, require_safe
 from runs.access import actor_of, may, session_for
 from runs.models import Rollout, Session
 from runs.queries import expected_answer
+from runs.replay.archive.exporting import begin_export
 from runs.replay.changes import changes_from_plain
 from runs.replay.forks.differences import differences_of
 from runs.replay.rollouts.chart import chart_of
@@ -27,6 +28,7 @@ from runs.replay.rollouts.statistics import largest_drop
 from runs.rollout_form import SCORERS, RolloutForm
 from runs.services.config import InvalidConfig
 from runs.services.snapshots.reading import SnapshotError, snapshots_of
+from runs.text import scrub
 
 
 @never_cache
@@ -131,11 +133,14 @@ def rollout_stop(request: HttpRequest, uuid: UUID) -> HttpResponse:
 @login_required
 @require_GET
 def rollout_export(request: HttpRequest, uuid: UUID, form: str) -> HttpResponse:
+    """`reason`: why, where the policy of the organisation asks."""
     found = rollout_for(request.user, uuid)
     makers = {"csv": (to_csv, "text/csv; charset=utf-8"), "json": (to_json, "application/json")}
     if form not in makers:
         raise Http404
     make, content_type = makers[form]
+    reason, details = scrub(request.GET.get("reason", "")), {"rollout": str(found.uuid), "form": form}
+    begin_export(found.session, actor_of(request.user, "web"), reason, details)
     response = HttpResponse(make(found), content_type=content_type)
     response["Content-Disposition"] = f'attachment; filename="rollout-{found.uuid}.{form}"'
     return response

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import logging
-import zlib
 from collections.abc import AsyncIterator
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from rlmweb.teams.permissions import Permission, allows
 from runs.access import may, session_for
 from runs.blobs import BlobError, BlobMissing, BlobStoreUnavailable, blob_store
 from runs.events.read import PAGE_EVENTS, last_seq, read_lines
 from runs.models import Blob, BlobUse, Session
 from runs.replay.origin import origin_of
 from runs.stream.database import in_thread
+from runs.views.serving import BLOB_PAGE_BYTES, MAX_BLOB_PAGE_BYTES, BadNumber, log_response, number, text_response
 
 logger = logging.getLogger(__name__)
-
-BLOB_PAGE_BYTES = 64 * 1024
-MAX_BLOB_PAGE_BYTES = 256 * 1024
-GZIP_LEVEL = 1
-"""The log repeats itself: the fastest level makes it eight times smaller and costs less than sending it."""
-
-
-class BadNumber(ValueError):
-    """A query parameter is not a number, or out of range."""
 
 
 @never_cache
@@ -41,6 +33,7 @@ def session(request: HttpRequest, uuid: UUID) -> HttpResponse:
     context = {
         "session": shown,
         "last_seq": last_seq(shown.pk),
+        "may_share": allows(request.user, Permission.SHARE, shown.team),
         "may_stop": may(request.user, shown, "stop"),
         "may_pin": may(request.user, shown, "pin"),
         "may_delete": may(request.user, shown, "delete"),
@@ -55,19 +48,13 @@ def session(request: HttpRequest, uuid: UUID) -> HttpResponse:
 async def session_events(request: HttpRequest, uuid: UUID) -> HttpResponseBase:
     """The log as NDJSON: events past `after`, at most `limit`, up to the newest at the start (`X-Last-Seq`)."""
     try:
-        after = _number(request, "after", 0, most=2**53)
-        limit = _number(request, "limit", 2**53, most=2**53)
+        after = number(request, "after", 0, most=2**53)
+        limit = number(request, "limit", 2**53, most=2**53)
     except BadNumber as error:
         return HttpResponseBadRequest(str(error), content_type="text/plain")
     found, last = await in_thread(_session_and_last, request, uuid)
     chunks = _lines(found.pk, after, min(last, after + limit))
-    response = StreamingHttpResponse(chunks, content_type="application/x-ndjson")
-    response["X-Last-Seq"] = str(last)
-    response["Cache-Control"] = "no-store"
-    response["Vary"] = "Accept-Encoding, Cookie"
-    if "gzip" in request.headers.get("Accept-Encoding", ""):
-        response.streaming_content = _gzipped(chunks)
-        response["Content-Encoding"] = "gzip"
+    response = log_response(request, chunks, last)
     if "download" in request.GET:
         response["Content-Disposition"] = f'attachment; filename="session-{found.uuid}.jsonl"'
     return response
@@ -77,8 +64,8 @@ async def session_events(request: HttpRequest, uuid: UUID) -> HttpResponseBase:
 def session_blob(request: HttpRequest, uuid: UUID, sha256: str) -> HttpResponse:
     """`length` bytes of a long text from `offset`, cut between characters; `X-Next-Offset` says where to go on."""
     try:
-        offset = _number(request, "offset", 0, most=2**62)
-        length = _number(request, "length", BLOB_PAGE_BYTES, least=4, most=MAX_BLOB_PAGE_BYTES)
+        offset = number(request, "offset", 0, most=2**62)
+        length = number(request, "length", BLOB_PAGE_BYTES, least=4, most=MAX_BLOB_PAGE_BYTES)
     except BadNumber as error:
         return HttpResponseBadRequest(str(error), content_type="text/plain")
     found = session_for(request.user, uuid)
@@ -94,15 +81,8 @@ def session_blob(request: HttpRequest, uuid: UUID, sha256: str) -> HttpResponse:
         away = isinstance(error, BlobStoreUnavailable)
         said = "The store of texts cannot be reached now." if away else "This text is damaged in the store."
         return HttpResponse(said, status=503 if away else 500, content_type="text/plain")
-    end = offset + len(data)
-    if end < blob.size_bytes:
-        data = _whole_characters(data)
-        end = offset + len(data)
-    response = HttpResponse(data, content_type="text/plain; charset=utf-8")
-    response["X-Size-Bytes"] = str(blob.size_bytes)
+    response = text_response(data, offset, blob.size_bytes)
     response["Cache-Control"] = "private, max-age=3600, immutable"
-    if end < blob.size_bytes:
-        response["X-Next-Offset"] = str(end)
     return response
 
 
@@ -118,33 +98,3 @@ async def _lines(session_pk: int, after: int, upto: int) -> AsyncIterator[bytes]
             return
         after = lines[-1].seq
         yield "".join(f"{line.text}\n" for line in lines).encode()
-
-
-async def _gzipped(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    packer = zlib.compressobj(GZIP_LEVEL, wbits=31)
-    async for chunk in chunks:
-        # Each chunk is flushed: the page draws what is there while the rest is on its way.
-        yield packer.compress(chunk) + packer.flush(zlib.Z_SYNC_FLUSH)
-    yield packer.flush()
-
-
-def _whole_characters(data: bytes) -> bytes:
-    """Without the beginning of a UTF-8 character that goes on in the next page."""
-    for back in range(1, min(4, len(data)) + 1):
-        byte = data[-back]
-        if byte & 0xC0 == 0xC0:
-            needed = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-            return data[:-back] if back < needed else data
-        if byte & 0x80 == 0:
-            return data
-    return data
-
-
-def _number(request: HttpRequest, name: str, default: int, *, least: int = 0, most: int) -> int:
-    raw = request.GET.get(name, "")
-    if not raw:
-        return default
-    # int() also takes signs, underscores and digits of other scripts.
-    if not (raw.isascii() and raw.isdigit() and len(raw) < 20 and least <= int(raw) <= most):
-        raise BadNumber(f"{name} must be a whole number from {least} to {most}")
-    return int(raw)

@@ -13,6 +13,7 @@ from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
+from rlmweb.teams.permissions import organisations_of
 from runs.access import actor_of, session_for, sessions_of, teams_to_start_in
 from runs.models import Node, Session
 from runs.queries import MAX_RUNNING_ROWS, SessionFilter, filtered, page_of, verdict_of
@@ -78,6 +79,7 @@ def _list(request: HttpRequest) -> dict[str, Any]:
         "is_empty": not (by or before or running or page.sessions),
         "query": _query(by),
         "may_start": teams_to_start_in(request.user).exists(),
+        "has_role": organisations_of(request.user).exists,  # called where nothing else is shown
     }
 
 

@@ -113,9 +113,10 @@ def snapshot_diff(request: HttpRequest, state: StepState) -> HttpResponseBase:
 
 @_looking
 def snapshot_download(request: HttpRequest, state: StepState) -> HttpResponseBase:
-    """Form fields `name`, `form`."""
+    """Form fields `name`, `form`, and `reason` where the policy of the organisation asks for one."""
     name, form = request.POST.get("name", ""), request.POST.get("form", "")
-    return download_response(download(state, name, form, actor=actor_of(request.user, "web")))
+    reason = scrub(request.POST.get("reason", ""))
+    return download_response(download(state, name, form, actor=actor_of(request.user, "web"), reason=reason))
 
 
 def _timeout_s(request: HttpRequest) -> float:

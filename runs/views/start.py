@@ -12,7 +12,10 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
+from rlmweb.quotas.errors import QuotaExceeded
+from rlmweb.quotas.warnings import warned
 from rlmweb.teams.models import Team
+from rlmweb.teams.policies.enforcing import PolicyRefused
 from runs.access import actor_of, context_for, team_for
 from runs.blobs import CHUNK_BYTES
 from runs.examples import all_examples
@@ -29,12 +32,16 @@ from runs.services.contexts import (
     context_from_url,
     preview_of,
 )
+from runs.services.quota_scopes import scopes_of_actor
 from runs.services.sessions import start_session
 from runs.uploads import PART_BYTES
 from sandboxes.status import local_status
 
 PASTE_PART_BYTES = 1024 * 1024
 """From here on the page sends a pasted text like a file, in parts."""
+
+MODEL_RULES, MODEL_FIELD = ("model_hosts", "zero_retention"), "root"
+"""Rules of a policy that are about models, and where the form says so; the others are about sandboxes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,11 @@ def session_new(request: HttpRequest) -> HttpResponse:
     if request.method == "GET":
         return _page(request, StartForm(request.user, initial=_initial(request)))
     form = StartForm(request.user, request.POST, request.FILES)
-    session = _start(request, form)
+    try:
+        session = _start(request, form)
+    except QuotaExceeded as error:
+        form.add_error(None, str(error))
+        return _page(request, form, status=429)
     if session is not None:
         return redirect("runs:session", uuid=session.uuid)
     return _page(request, form, status=422)
@@ -107,6 +118,9 @@ def _start(request: HttpRequest, form: StartForm) -> Session | None:
         )
     except InvalidConfig as error:
         form.add_error("provider", str(error))
+        return None
+    except PolicyRefused as error:
+        form.add_error(MODEL_FIELD if error.decision.rule in MODEL_RULES else "provider", str(error))
         return None
 
 
@@ -190,6 +204,7 @@ def _page(request: HttpRequest, form: StartForm, status: int = 200) -> HttpRespo
         "part_bytes": PART_BYTES,
         "paste_part_bytes": PASTE_PART_BYTES,
         "upload_max_bytes": settings.UPLOAD_MAX_BYTES,
+        "warned": warned(scopes_of_actor(team_for(request.user), actor_of(request.user, "web").user)),
         "several_teams": form.fields["team"].queryset.count() > 1,  # type: ignore[attr-defined]
     }
     return render(request, "runs/new.html", context, status=status)

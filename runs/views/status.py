@@ -9,6 +9,8 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
+from rlmweb.audit.access import chains_of
+from rlmweb.teams.permissions import Permission, organisations_with
 from runs.access import team_for
 from runs.lm.embedded import request_retry, status
 from runs.lm.embedded.known import DEFAULT
@@ -21,6 +23,8 @@ from sandboxes.status import local_status
 @require_GET
 def status_page(request: HttpRequest) -> HttpResponse:
     context = {
+        "sees_audit": bool(chains_of(request.user)),
+        "oversees": organisations_with(request.user, Permission.SEE_FACTS).exists(),
         "model": status(),
         "known": DEFAULT,
         "local": local_status(),

@@ -13,9 +13,12 @@ from django.utils import timezone
 from rlmweb import sealed
 from rlmweb.audit.record import record as audit
 from rlmweb.teams.models import Team
+from rlmweb.teams.policies.enforcing import require
+from rlmweb.teams.policies.facts import Act, Facts, SandboxFacts
 from sandboxes import aio
 from sandboxes.accounts.addresses import check_address
 from sandboxes.accounts.opening import bound_to, provider_of
+from sandboxes.choosing import attested_kinds
 from sandboxes.errors import SandboxError
 from sandboxes.models import ProviderAccount, ProviderAttestation, ProviderOrder, SandboxRecord
 from sandboxes.registry import PROVIDERS
@@ -34,8 +37,13 @@ class Refused(ValueError):
 
 
 def save_account(team: Team, provider: str, values: Mapping[str, Any], *, actor: str, source: str) -> ProviderAccount:
-    """Keep what was entered; a secret that is left empty stays as it is. Raises `Refused`, `RefusedAddress`."""
+    """Keep what was entered; a secret that is left empty stays as it is.
+
+    Raises `PolicyRefused`, `Refused`, `RefusedAddress`.
+    """
     vendor = _vendor(provider)
+    box = SandboxFacts(provider, attested=frozenset(attested_kinds(team, provider)))
+    require(Act.PROVIDER_KEY, Facts(team.organisation, actor, source, sandboxes=(box,)))
     with transaction.atomic():
         account = ProviderAccount.objects.select_for_update().filter(team=team, provider=provider).first()
         is_new = account is None

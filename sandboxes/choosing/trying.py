@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sandboxes.accounts.opening import Place
+from sandboxes.catalogue.measuring import Operation, measured
 from sandboxes.contract import Sandbox, SandboxInfo, Spec
 from sandboxes.errors import CapacityUnavailable
 
@@ -34,7 +35,8 @@ async def create_at_first(places: Sequence[Place], spec: Spec, key: str) -> Crea
     passed: list[str] = []
     for place in places:
         try:
-            sandbox = await place.provider.create(spec, idempotency_key=key)
+            with measured(place.name, Operation.CREATE, region=spec.region):
+                sandbox = await place.provider.create(spec, idempotency_key=key)
             return Created(sandbox, await sandbox.info(), place, spec, tuple(passed))
         except CapacityUnavailable as error:
             logger.warning("no room at %s: %s", place.name, error)

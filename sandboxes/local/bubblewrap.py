@@ -17,7 +17,7 @@ from sandboxes.local.spec import BASE_ENV, BoxSpec
 from sandboxes.local.tiers import Launched, Setting, make_folder
 
 WORKSPACE = "/work"
-OWN_FOLDERS = (WORKSPACE, "/app", "/proc", "/dev", "/tmp")
+OWN_FOLDERS = (WORKSPACE, "/app", "/proc", "/dev", "/tmp")  # nosec B108  # inside the sandbox
 COVERED_FOLDERS = "/python"
 NOBODY = "65534"
 SHARED_MEMORY_BYTES = 16 * 1024 * 1024
@@ -78,7 +78,7 @@ class Bubblewrap:
                 words += ["--ro-bind", path, path]
         words += ["--ro-bind", str(self._setting.runner), "/app/runner.pyc"]
         words += ["--proc", "/proc", "--dev", "/dev"]
-        words += ["--size", str(SHARED_MEMORY_BYTES), "--tmpfs", "/dev/shm"]
+        words += ["--size", str(SHARED_MEMORY_BYTES), "--tmpfs", "/dev/shm"]  # nosec B108  # inside the sandbox
         return words
 
     def launch(self, spec: BoxSpec, box_folder: Path, channel: int) -> Launched:
@@ -158,7 +158,7 @@ def _workspace(spec: BoxSpec, incoming: Path) -> list[str]:
             f"{WORKSPACE}/.tmp",
             "--symlink",
             f"{WORKSPACE}/.tmp",
-            "/tmp",
+            "/tmp",  # nosec B108  # inside the sandbox
         ),
         *("--dir", f"{WORKSPACE}/.rlm", "--ro-bind", str(incoming), f"{WORKSPACE}/.rlm/in"),
         *("--remount-ro", "/", "--chdir", WORKSPACE),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -13,6 +14,17 @@ if TYPE_CHECKING:
     from typing import Any
 
 COPY_BYTES = 65536
+
+
+def answered(words: list[str]) -> bool:
+    """Carry out `exec`, `read` or `append`; False for what is not about a command or a file."""
+    if words[0] == "exec":
+        sys.stdout.write(json.dumps(execute(json.loads(binascii.a2b_base64(words[1])))) + "\n")
+    elif words[0] in ("read", "append"):
+        serve_file(words)
+    else:
+        return False
+    return True
 
 
 def execute(request: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,6 @@ import asyncio
 import binascii
 import contextlib
 import fcntl
-import json
 import os
 import select
 import socket
@@ -24,7 +23,7 @@ import sys
 
 from sandboxes.errors import CapacityUnavailable, NotFound
 from sandboxes.relay import ClientLine, RunnerLine, SideLine
-from sandboxes.remote.commands import COPY_BYTES, execute, serve_file
+from sandboxes.remote.commands import COPY_BYTES, answered
 from sandboxes.runner_env import RUNNER_ENV
 
 TYPE_CHECKING = False
@@ -207,7 +206,8 @@ def _write_all(descriptor: int, data: bytes) -> None:
 class Unframed:
     """Input over a stream that carries text only, and may repeat what it was given: lines of a number and base64.
 
-    A line that was there before is dropped. One that is missing ends the process: the host attaches anew.
+    A line that was there before is dropped, and so is one without a number: a terminal that repeats what it was given
+    repeats the command that started this, too. One that is missing ends the process: the host attaches anew.
     """
 
     def __init__(self) -> None:
@@ -223,6 +223,8 @@ class Unframed:
                 return bytes(found)
             number, _, text = bytes(self._partial[:end]).partition(b" ")
             del self._partial[: end + 1]
+            if not number.isdigit():
+                continue
             if int(number) == self._last + 1:
                 self._last += 1
                 found += binascii.a2b_base64(text)
@@ -235,16 +237,13 @@ def framed_line(data: bytes) -> bytes:
 
 
 def main(words: list[str]) -> None:
-    if words[0] == "exec":
-        sys.stdout.write(json.dumps(execute(json.loads(binascii.a2b_base64(words[1])))) + "\n")
-    elif words[0] in ("read", "append"):
-        serve_file(words)
+    if answered(words):
+        return
+    workspace = os.path.abspath(words[words.index("--workspace") + 1])
+    if words[0] == "hub":
+        start(workspace, words[1:])
     else:
-        workspace = os.path.abspath(words[words.index("--workspace") + 1])
-        if words[0] == "hub":
-            start(workspace, words[1:])
-        else:
-            attach(workspace, words[1], framed="--framed" in words)
+        attach(workspace, words[1], framed="--framed" in words)
 
 
 if __name__ == "__main__":

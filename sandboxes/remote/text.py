@@ -48,7 +48,8 @@ class TextMachine(BareMachine):
             raise InvalidSpec(message, provider=self.provider)
 
     async def _line(self, words: Sequence[str], timeout_s: float = FILE_TIMEOUT_S) -> str:
-        command = [*self.python, f"{self.workspace}/{LINE}", *words]
+        # Without `site` and the user's own: it needs the standard library only, and every command waits for its start.
+        command = [*self.python, "-I", "-S", f"{self.workspace}/{LINE}", *words]
         code, output, error = await self.command(command, timeout_s)
         if code != 0:
             raise ProviderUnavailable(f"{words[0]} failed in the sandbox: {error[-500:]}", provider=self.provider)

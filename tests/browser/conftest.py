@@ -92,7 +92,8 @@ async def open_page(site: Site, browser: Browser, user: Any, websockets: list[We
 
 def _problem(message: ConsoleMessage) -> list[str]:
     """Errors and warnings, the policy's refusals among them. A connection that a test cuts is not one, nor is a form
-    that the server sends back with what is wrong in it."""
+    that the server sends back with what is wrong in it, nor the poll of quotas that is on its way when a right ends."""
     fine = ("WebSocket connection to", "ERR_CONNECTION_REFUSED", "responded with a status of 422")
-    expected = any(words in message.text for words in fine)
+    ended = "status of 404" in message.text and message.location["url"].endswith("/quotas/")
+    expected = ended or any(words in message.text for words in fine)
     return [f"console: {message.text}"] if message.type in ("error", "warning") and not expected else []

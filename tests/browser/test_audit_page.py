@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import expect
 
 from rlmweb.audit.record import record
-from rlmweb.teams.models import Team
+from rlmweb.teams.models import OrganisationMembership, Role, Team
 from runs.stream.database import in_thread
 from tests.browser.conftest import OpenPage
 from tests.browser.test_replay_pages import no_sideways_scroll, picture
@@ -34,10 +34,15 @@ def fill(team: Team) -> Any:
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("dark", 1280), ("light", 420)])
-async def test_one_key_verifies(open_page: OpenPage, site: Site, team: Team, scheme: str, width: int) -> None:
+async def test_one_key_verifies(
+    open_page: OpenPage, site: Site, team: Team, user: Any, scheme: str, width: int
+) -> None:
     session = await in_thread(fill, team)
+    await in_thread(
+        lambda: OrganisationMembership.objects.create(organisation=team.organisation, user=user, role=Role.AUDITOR)
+    )
     page = await open_page(session, color_scheme=scheme, viewport={"width": width, "height": 900})
-    await page.goto(f"{site.address}/audit/?chain={team.uuid}")
+    await page.goto(f"{site.address}/audit/?chain={team.organisation.uuid}")
     await page.get_by_role("button", name="Verify now").focus()
     await page.keyboard.press("Enter")
     await expect(page.locator("#verdict")).to_contain_text("Intact.")

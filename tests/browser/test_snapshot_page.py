@@ -61,6 +61,7 @@ async def test_a_newcomer_looks_inside_a_step_and_evaluates(team: Team, open_pag
     await expect(page.get_by_role("heading", name="State after step 2")).to_be_visible()
     await expect(of(page, "rows")).to_contain_text("changed")
     await expect(of(page, "total")).to_contain_text("new")
+    await page.wait_for_load_state()  # until then nobody listens to keys
     await page.keyboard.press("e")
     await page.keyboard.type("len(context)")
     await page.keyboard.press("Control+Enter")

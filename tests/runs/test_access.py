@@ -21,7 +21,7 @@ from runs.access import (
     teams_to_start_in,
 )
 from runs.models import LmCredential
-from tests.cast import SEES, STARTS, STOPS, Cast, make_cast
+from tests.cast import KEEPS_KEYS, SEES, STARTS, STOPS, Cast, make_cast
 from tests.factories import make_context
 
 pytestmark = pytest.mark.django_db
@@ -71,7 +71,7 @@ def test_keys_are_used_by_researchers_and_deleted_by_leads(cast: Cast, name: str
     credential = LmCredential.objects.create(
         team=cast.team, name="key", api="openai", key_encrypted=b"", key_hint="..."
     )
-    user, keepers = cast.people[name], ("lead", "admin", "owner")
+    user, keepers = cast.people[name], KEEPS_KEYS
     assert allowed(credential_for, user, credential.uuid) == (name in STARTS and name != "stranger")
     assert allowed(credential_for, user, credential.uuid, "delete") == (name in keepers)
     assert (cast.team in teams_to_keep_keys_of(user)) == (name in keepers)

@@ -72,14 +72,16 @@ class Socket:
 
 
 @asynccontextmanager
-async def open_socket(session: Session | str, user: Any = None, **headers: str) -> AsyncIterator[Socket]:
-    """A connected socket with the cookie of `user`."""
+async def open_socket(
+    session: Session | str, user: Any = None, *, path: str = "", **headers: str
+) -> AsyncIterator[Socket]:
+    """A connected socket with the cookie of `user`, of the session or at another `path`."""
     uuid = session if isinstance(session, str) else session.uuid
     given = {"origin": "http://localhost", "host": "localhost", **headers}
     if user is not None:
         given["cookie"] = f"{settings.SESSION_COOKIE_NAME}={await in_thread(cookie_of, user)}"
     encoded = [(name.encode(), value.encode()) for name, value in given.items()]
-    communicator = WebsocketCommunicator(application, f"/ws/sessions/{uuid}/", headers=encoded)
+    communicator = WebsocketCommunicator(application, path or f"/ws/sessions/{uuid}/", headers=encoded)
     connected, code = await communicator.connect(PATIENCE_S)
     if not connected:
         raise Closed(int(code or 0), "not accepted")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 from channels.layers import channel_layers, get_channel_layer
 from channels.security.websocket import AllowedHostsOriginValidator, OriginValidator
 from django.contrib.auth import get_user_model
+from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session as Login
 from django.db import OperationalError
 
 from rlmweb import asgi
-from rlmweb.teams.models import Membership
+from rlmweb.audit.models import AuditEntry
+from rlmweb.teams.models import Membership, OrganisationPolicy
+from rlmweb.teams.policies.idling import ACTIVE_AT
 from runs.events.read import read_lines
 from runs.events.types import CellOutput, Log
 from runs.models import Session
@@ -334,9 +338,9 @@ async def sign_out(user: Any) -> None:
     await in_thread(lambda: Login.objects.all().delete())
 
 
-@pytest.mark.parametrize("withdraw", [leave_team, deactivate, sign_out])
+@pytest.mark.parametrize(("withdraw", "code"), [(leave_team, 4404), (deactivate, 4401), (sign_out, 4401)])
 async def test_access_that_was_withdrawn_ends_the_stream_before_the_next_event(
-    session: Session, researcher: Any, monkeypatch: pytest.MonkeyPatch, withdraw: Any
+    session: Session, researcher: Any, monkeypatch: pytest.MonkeyPatch, withdraw: Any, code: int
 ) -> None:
     monkeypatch.setattr(subscriber, "RECHECK_S", 0.0)
     async with open_socket(session, researcher) as socket:
@@ -346,7 +350,39 @@ async def test_access_that_was_withdrawn_ends_the_stream_before_the_next_event(
         await commit(session, Log(level="info", message="secret"))
         with pytest.raises(Closed) as closed:
             await socket.hear()
-    assert closed.value.code == 4404
+    assert closed.value.code == code
+
+
+async def idle_too_long(user: Any) -> None:
+    def turn_back() -> None:
+        row = Login.objects.get()
+        store = SessionStore(row.session_key)
+        store[ACTIVE_AT] = time.time() - 61 * 60
+        store.save()
+
+    await in_thread(turn_back)
+
+
+async def test_a_socket_of_somebody_who_does_nothing_is_closed_with_the_reason_and_an_entry(
+    session: Session, researcher: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscriber, "HEARTBEAT_S", 0.1)
+    document = {"idle_minutes": 60, "second_factor": False}
+    organisation = await in_thread(lambda: session.team.organisation)
+    await in_thread(
+        lambda: OrganisationPolicy.objects.create(
+            organisation=organisation, version=1, profile="open", document=document
+        )
+    )
+    async with open_socket(session, researcher) as socket:
+        await socket.say(type="resume", after=0)
+        await socket.hear_until("caught_up")
+        await idle_too_long(researcher)
+        with pytest.raises(Closed) as closed:
+            await socket.hear_until("never")
+    assert closed.value.code == 4401
+    assert "Nothing was done for 60 minutes" in closed.value.reason
+    assert await in_thread(lambda: AuditEntry.objects.filter(action="user.time_out", source="websocket").count()) == 1
 
 
 async def test_withdrawn_access_ends_a_quiet_stream_with_the_next_heartbeat(

@@ -12,6 +12,7 @@ import itertools
 import os
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from tests.wire.process import Process
 
 MARK = "RLMWEB_ENGINE_BOX"
 FOLDERS = {"workspace": "/workspace", "home": "/home/user", "tmp": "/tmp"}
+KILLED_S = 5.0
 HIDDEN = frozenset({"proc", "dev", "sys", "run", "boot", "lost+found", "workspace", "home", "tmp"})
 
 
@@ -77,8 +79,12 @@ class Box:
         self, argv: Sequence[str], *, cwd: str = "/workspace", env: Mapping[str, str] | None = None, stderr: bool = True
     ) -> Process:
         """Start a process with pipes. With `stderr` off both streams are one."""
-        process = await Process.start(self._wrapped(list(argv), cwd, dict(env or {})), stderr=stderr)
+        process = await Process.start(
+            self._wrapped(list(argv), cwd, dict(env or {})), stderr=stderr, env={MARK: self.mark}
+        )
         self.processes[process.pid] = process
+        if not self.alive:  # it ended while the process was starting
+            self.kill_processes()
         return process
 
     def _wrapped(self, argv: list[str], cwd: str, env: dict[str, str]) -> list[str]:
@@ -98,13 +104,30 @@ class Box:
         return [*words, "--", *argv]
 
     def kill_processes(self) -> None:
-        """Everything that was ever started in the box, also what left its process group."""
+        """Everything that was ever started in the box, also what left its process group.
+
+        A process that forks while the list is read has a child that is not on it, so the list is read until it is empty.
+        """
+        deadline = time.monotonic() + KILLED_S
+        while (pids := self._pids()) and time.monotonic() < deadline:
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        for process in self.processes.values():
+            # One that nobody waited for is complained of when it is collected, in whatever test that is.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.popen.wait(KILLED_S)
+
+    def _pids(self) -> list[int]:
+        """The environment of one that has ended is empty, so those nobody has waited for yet are not among them."""
         mark = f"{MARK}={self.mark}\0".encode()
+        found = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
-                with contextlib.suppress(OSError, ProcessLookupError):
+                with contextlib.suppress(OSError):
                     if mark in (entry / "environ").read_bytes() + b"\0":
-                        os.kill(int(entry.name), signal.SIGKILL)
+                        found.append(int(entry.name))
+        return found
 
 
 class Engine:

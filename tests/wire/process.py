@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 LIMIT_BYTES = 1 << 22
 
@@ -29,14 +29,14 @@ class Process:
         self._ended: asyncio.Task[int] | None = None
 
     @classmethod
-    async def start(cls, command: Sequence[str], *, stderr: bool) -> Process:
+    async def start(cls, command: Sequence[str], *, stderr: bool, env: Mapping[str, str]) -> Process:
         popen = subprocess.Popen(  # noqa: ASYNC220  # it returns as soon as the program is started
             list(command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if stderr else subprocess.STDOUT,
             start_new_session=True,
-            env={},
+            env=dict(env),
             cwd="/",
         )
         process = cls(popen)

@@ -1,4 +1,4 @@
-"""What the audit log costs, and what it finds."""
+"""What the audit log costs, and what it finds; what quotas cost, and what they hold; how soon a link ends."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ from rlmweb.audit.record import record
 from rlmweb.audit.verify import verify
 from rlmweb.bench.clean import clean_history
 from rlmweb.bench.long_log import write_long_log
+from rlmweb.bench.quotas import BOOK, OVER, RATIO, START, WRONG, quota_booking, quota_races, quota_start
+from rlmweb.bench.revoking import revocations_ms
 from rlmweb.bench.scratch_database import scratch_database
 from rlmweb.bench.tampering import KINDS, is_found, write_log
 from runs.bench.bars import Target
 from runs.bench.stats import p50, p95
 from runs.bench.suite import Bench, suite
 
-GOVERNANCE = suite("governance", "The audit log: what it costs, and what it finds.")
+GOVERNANCE = suite("governance", "The audit log, quotas and links: what they cost, and what they hold.")
 
 APPEND = "audit: append p95 at 100 a second"
 ONE_CHAIN = "audit: entries a second in one chain"
 MANY_CHAINS = "audit: entries a second over 16 chains"
 VERIFY = "audit: 1,000,000 entries verified"
 MISSED = "tamper: of 10,000 alterations not found"
+REVOKED = "links: revoked to the last byte, the longest of all"
 FALSE = "tamper: false alarms over 1,000 clean histories"
 
 RATE_HZ = 100
@@ -119,3 +122,16 @@ def _alarms(chance: random.Random) -> bool:
         alarmed = not verify(chain, anchors).intact
         transaction.set_rollback(True)
     return alarmed
+
+
+GOVERNANCE.measurement(Target(OVER, "trials", at_most=0), Target(WRONG, "balances", at_most=0))(quota_races)
+GOVERNANCE.measurement(Target(START, "ms", at_most=15), Target(RATIO, "x", at_most=1.5))(quota_start)
+GOVERNANCE.measurement(Target(BOOK, "ms", at_most=15))(quota_booking)
+
+
+@GOVERNANCE.measurement(Target(REVOKED, "ms", at_most=2000))
+def share_revocation(bench: Bench) -> None:
+    """Open websockets of links, of sessions at rest and of sessions that write all the time."""
+    with scratch_database():
+        durations_ms = revocations_ms(bench.rounds(20, 4))
+    bench.record(REVOKED, max(durations_ms), n=len(durations_ms), note=f"p50 {p50(durations_ms):.0f} ms")

@@ -13,6 +13,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.http import Http404
 
+from rlmweb.teams.policies.enforcing import PolicyRefused
 from runs.access import actor_of, session_for
 from runs.management.people import user_named
 from runs.replay.archive.errors import ArchiveError
@@ -20,6 +21,7 @@ from runs.replay.archive.exporting import export_session
 from runs.replay.archive.spooling import Options
 from runs.replay.archive.writing import archive_name
 from runs.services.config import InvalidConfig
+from runs.text import scrub
 
 USAGE = 2
 
@@ -32,6 +34,7 @@ class Command(BaseCommand):
         parser.add_argument("--output", default="", help="file to write, or - (default: session-UUID.rlmweb.tar)")
         parser.add_argument("--without-snapshots", action="store_true", help="it can be read there, not forked")
         parser.add_argument("--without-context", action="store_true", help="leaves out the snapshots, too")
+        parser.add_argument("--reason", default="", help="why, where the policy of the organisation asks for it")
         parser.add_argument("--user", default="", help="who exports it, where the installation has many users")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -43,7 +46,11 @@ class Command(BaseCommand):
         except Http404:
             raise CommandError(f"There is no session {options['session']!r} for you.", returncode=USAGE) from None
         chosen = Options(context=not options["without_context"], snapshots=not options["without_snapshots"])
-        chunks = export_session(session, chosen, actor=actor_of(user, "cli"), installation=platform.node())
+        actor, reason = actor_of(user, "cli"), scrub(options["reason"])
+        try:
+            chunks = export_session(session, chosen, actor=actor, installation=platform.node(), reason=reason)
+        except PolicyRefused as error:
+            raise CommandError(str(error), returncode=USAGE) from error
         try:
             if options["output"] == "-":
                 for chunk in chunks:

@@ -12,6 +12,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.http import Http404
 
+from rlmweb.teams.policies.enforcing import PolicyRefused
 from runs.access import User, actor_of, session_for
 from runs.management.people import user_named
 from runs.models import Rollout
@@ -53,7 +54,7 @@ class Command(BaseCommand):
         try:
             user = user_named(options["user"])
             rollout = self._start(user, options)
-        except (InvalidConfig, InvalidScorer, CannotRollOut, SnapshotError, OSError) as error:
+        except (InvalidConfig, InvalidScorer, CannotRollOut, PolicyRefused, SnapshotError, OSError) as error:
             raise CommandError(str(error), returncode=USAGE) from error
         except Http404:
             raise CommandError(f"There is no session {options['session']!r} for you.", returncode=USAGE) from None

@@ -17,6 +17,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.http import Http404
 
 from rlmweb.teams.models import Team
+from rlmweb.teams.policies.enforcing import PolicyRefused
 from runs.access import Actor, actor_of, credentials_of, team_for
 from runs.blobs import CHUNK_BYTES
 from runs.engine.limits import Limits
@@ -64,7 +65,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             session, actor = self._start(options)
-        except (ContextError, InvalidConfig) as error:
+        except (ContextError, InvalidConfig, PolicyRefused) as error:
             raise CommandError(str(error), returncode=USAGE) from error
         if options["detach"]:
             self.stdout.write(str(session.uuid))

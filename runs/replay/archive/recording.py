@@ -24,6 +24,7 @@ from runs.replay.archive.tables import Tables
 from runs.replay.origin import Origin, origin_to_plain
 from runs.services.config import config_to_plain
 from runs.services.endings import end_session_early
+from runs.services.policy_stamp import stamp
 from runs.services.transaction import SessionTransaction
 from sandboxes.models import Snapshot
 
@@ -93,6 +94,7 @@ class Recording:
             labels=tables.config.labels,
             origin=origin_to_plain(origin),
             finished_at=row.finished_at,
+            policy=stamp(self._team.organisation),
         )
         session.created_at = row.created_at  # the field sets it to now when the row is made
         session.save(update_fields=["created_at"])

@@ -13,7 +13,7 @@ from runs.replay.forks.past import Past, copied_events
 from sandboxes.models import Snapshot
 
 BATCH_ROWS = 1000
-INHERITED_CALL = {"inherited": True, "reserved_tokens": 0, "reserved_micro_usd": 0}
+INHERITED_CALL = {"inherited": True, "reserved_tokens": 0, "reserved_output_tokens": None, "reserved_micro_usd": 0}
 
 
 class PastCopy:
@@ -87,6 +87,7 @@ class PastCopy:
                 step=steps[call.step_id],
                 inherited=True,
                 reserved_tokens=0,
+                reserved_output_tokens=None,
                 reserved_micro_usd=0,
             )
             for call in LmCall.objects.filter(step__in=steps).order_by("pk")

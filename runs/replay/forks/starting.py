@@ -9,6 +9,8 @@ from django.db import transaction
 
 from rlmweb.audit.record import record as audit
 from rlmweb.teams.models import Team
+from rlmweb.teams.policies.enforcing import require
+from rlmweb.teams.policies.facts import Act
 from runs.access import Actor
 from runs.blobs import blob_store
 from runs.engine.state import StepState, to_plain
@@ -26,6 +28,9 @@ from runs.services.config import SessionConfig, config_from_plain, config_to_pla
 from runs.services.dispatch import EXECUTE_STEP, send_on_commit
 from runs.services.giving_up import copying_from
 from runs.services.places import check_places
+from runs.services.policy_facts import about, facts_of_config
+from runs.services.policy_stamp import stamp
+from runs.services.quota_scopes import count_start
 from runs.services.sessions import TITLE_CHARS, started_event
 from runs.services.snapshots.reading import SnapshotMissing, manifest_text, require_snapshot
 from runs.services.transaction import SessionTransaction
@@ -50,12 +55,14 @@ def fork_session(
     """Start a session that goes on from the end of `step` of `node` in `source` (0: before its first step).
 
     The node becomes the root of the new session; what it did until then, and its subtree, are copied. Raises `CannotFork`,
-    `SnapshotError`, `InvalidConfig` before anything is written.
+    `SnapshotError`, `InvalidConfig`, `PolicyRefused` before anything is written.
     """
     top = Node.objects.filter(session=source, number=node).select_related("session__context").first()
     if top is None:
         raise CannotFork(f"The session has no node {node}.")
     config = _config(source, changes)
+    require_fork(source, team, actor, config)
+    check_places(config, source.team)
     base = _base(source, top, step)
     state = _node_state(top, step)
     code = code_of(changes.variables)
@@ -110,7 +117,16 @@ def fork_session(
             details={"from": str(source.uuid), "node": node, "step": step, "rollout": rollout},
         )
         send_on_commit(EXECUTE_STEP, [[str(first.uuid)]])
+        count_start(session, actor.user)
     return session
+
+
+def require_fork(source: Session, team: Team, actor: Actor, config: SessionConfig) -> None:
+    """Raises `PolicyRefused`: not allowed where it comes from, or where it goes."""
+    across = team.pk != source.team_id
+    more = {**about(source), "across_teams": across, "details": {"to": str(team.uuid)} if across else {}}
+    for place in (source.team, team) if across else (team,):
+        require(Act.FORK, facts_of_config(place, actor, config, **more))
 
 
 # Checks before anything is written --------------------------------------------------------------------------------------
@@ -120,9 +136,7 @@ def _config(source: Session, changes: Changes) -> SessionConfig:
     plain = dict(changes.config if changes.config is not None else source.config)
     if changes.system_prompt is not None:
         plain["system_prompt"] = changes.system_prompt
-    config = config_from_plain(plain)
-    check_places(config, source.team)
-    return config
+    return config_from_plain(plain)
 
 
 def _base(source: Session, top: Node, step: int) -> Snapshot | None:
@@ -199,6 +213,7 @@ def _create(
         labels=config.labels,
         forked_from=source,
         hidden=hidden,
+        policy=stamp(team.organisation, source.policy.get("data_class", "")),
         # A real one follows in the same transaction; events are copied first.
         origin={},
     )

@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from rlmweb.teams.policies.enforcing import require
+from rlmweb.teams.policies.facts import Act
 from runs.access import Actor
 from runs.replay.inspect.errors import AnswerUnreadable, BadRequest
 from runs.replay.inspect.evaluation import audit_look
@@ -15,6 +17,7 @@ from runs.replay.inspect.inside.difference import _rlmweb_difference
 from runs.replay.inspect.inside.plain import _rlmweb_plain
 from runs.replay.inspect.slots import slots
 from runs.replay.inspect.states import StepState
+from runs.services.policy_facts import facts_of_session
 from runs.services.snapshots.scratch import Evaluates, ScratchBox, open_scratch
 
 TREE_CHARS = 100_000
@@ -61,12 +64,13 @@ _decoder = msgspec.json.Decoder(Difference)
 def difference(state: StepState, name: str, *, actor: Actor) -> Difference:
     """What changed in variable `name` since the node's snapshot before.
 
-    Raises `InspectError` and `SnapshotError`, and `SandboxError` when no sandbox could be had.
+    Raises `InspectError`, `PolicyRefused` and `SnapshotError`, and `SandboxError` when no sandbox could be had.
     """
     row = state.row(name)
     if state.snapshot is None or state.before is None or not row.has_diff:
         raise BadRequest(f"{name[:100]!r} did not change in step {state.step.number}: there is nothing to compare.")
     assert actor.user is not None
+    require(Act.EVALUATE, facts_of_session(state.session, actor))
     with slots.taken(actor.user.pk), open_scratch(state.before) as earlier, open_scratch(state.snapshot) as now:
         start, (before, after) = 0, _trees(name, 0, earlier, now)
         far = _first_difference(before, after)

@@ -12,6 +12,8 @@ from typing import IO, Literal, get_args
 import msgspec
 from django.conf import settings
 
+from rlmweb.teams.policies.enforcing import require
+from rlmweb.teams.policies.facts import Act
 from runs.access import Actor
 from runs.blobs import CHUNK_BYTES
 from runs.replay.inspect.differences import answer_of
@@ -21,6 +23,7 @@ from runs.replay.inspect.inside import program
 from runs.replay.inspect.inside.export import _rlmweb_export
 from runs.replay.inspect.slots import slots
 from runs.replay.inspect.states import StepState
+from runs.services.policy_facts import facts_of_session
 from runs.services.snapshots.scratch import open_scratch
 
 MAX_DOWNLOAD_BYTES = 200_000_000
@@ -58,14 +61,15 @@ class Download:
                 yield chunk
 
 
-def download(state: StepState, name: str, form: str, *, actor: Actor) -> Download:
-    """Variable `name` in the format `form`.
+def download(state: StepState, name: str, form: str, *, actor: Actor, reason: str = "") -> Download:
+    """Variable `name` in the format `form`. `reason`: why, where the policy of the organisation asks.
 
-    Raises `InspectError` and `SnapshotError`, and `SandboxError` when no sandbox could be had.
+    Raises `InspectError`, `PolicyRefused` and `SnapshotError`, and `SandboxError` when no sandbox could be had.
     """
     row = state.row(name)
     if form not in FORMS:
         raise BadRequest(f"A variable is downloaded as {', '.join(FORMS)}, not as {form[:20]!r}.")
+    require(Act.DOWNLOAD, facts_of_session(state.session, actor, reason=reason))
     assert state.snapshot is not None
     assert actor.user is not None
     code = program(_rlmweb_export, form, PATH, MAX_DOWNLOAD_BYTES, variable=name)
@@ -78,7 +82,8 @@ def download(state: StepState, name: str, form: str, *, actor: Actor) -> Downloa
         target = Path(temporary) / "variable"
         size_bytes = box.get_file(PATH, str(target), max_bytes=MAX_DOWNLOAD_BYTES)
         file = target.open("rb")
-    audit_look("variable.download", state, actor, {"name": name[:200], "form": form, "size_bytes": size_bytes})
+    details = {"name": name[:200], "form": form, "size_bytes": size_bytes}
+    audit_look("variable.download", state, actor, details, reason=reason)
     ending, content_type = _KINDS.get(form) or _raw_kind(row.type)
     return Download(file, size_bytes, _filename(state, name, ending), content_type)
 

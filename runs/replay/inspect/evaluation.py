@@ -8,14 +8,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from rlmweb.audit.record import Particulars
 from rlmweb.audit.record import record as audit
+from rlmweb.teams.policies.enforcing import require
+from rlmweb.teams.policies.facts import Act
 from runs.access import Actor
 from runs.replay.inspect.errors import BadRequest
 from runs.replay.inspect.slots import slots
 from runs.replay.inspect.states import StepState
+from runs.services.policy_facts import facts_of_session
 from runs.services.snapshots.scratch import Evaluation, evaluate_live, open_scratch
 
 MAX_CODE_CHARS = 100_000
+REASON_CHARS = 500
 DEFAULT_TIMEOUT_S = 5.0
 MAX_TIMEOUT_S = 30.0
 MAX_OUTPUT_BYTES = 100_000
@@ -52,9 +57,10 @@ class Result:
 def evaluate(state: StepState, code: str, *, actor: Actor, timeout_s: float = DEFAULT_TIMEOUT_S) -> Result:
     """Run `code` in the state of the step and throw everything away but what it said.
 
-    Raises `InspectError` and `SnapshotError`, and `SandboxError` when no sandbox could be had.
+    Raises `InspectError`, `PolicyRefused` and `SnapshotError`, and `SandboxError` when no sandbox could be had.
     """
     _check(code, timeout_s)
+    require(Act.EVALUATE, facts_of_session(state.session, actor))
     assert state.snapshot is not None
     assert actor.user is not None
     with slots.taken(actor.user.pk):
@@ -72,7 +78,7 @@ def evaluate(state: StepState, code: str, *, actor: Actor, timeout_s: float = DE
     return result
 
 
-def audit_look(action: str, state: StepState, actor: Actor, details: Mapping[str, object]) -> None:
+def audit_look(action: str, state: StepState, actor: Actor, details: Mapping[str, object], *, reason: str = "") -> None:
     """Somebody took content out of a step: who, of what, when."""
     assert state.snapshot is not None
     place = {"session": str(state.session.uuid), "node": state.node.number, "step": state.step.number}
@@ -83,6 +89,7 @@ def audit_look(action: str, state: StepState, actor: Actor, details: Mapping[str
         object_id=state.snapshot.uuid,
         team_uuid=state.session.team.uuid,
         source=actor.source,
+        particulars=Particulars(reason=reason.strip()[:REASON_CHARS]),
         details={**place, **details},
     )
 

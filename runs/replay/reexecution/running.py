@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.db import transaction
 
 from rlmweb.audit.record import record as audit
+from rlmweb.teams.policies.enforcing import PolicyRefused, require
+from rlmweb.teams.policies.facts import Act
 from runs.access import Actor
 from runs.events.tree import Tree
 from runs.models import Job, Node, Session
@@ -15,7 +17,8 @@ from runs.replay.reexecution.report import Report, report_from_plain, report_to_
 from runs.replay.reexecution.starts import Options
 from runs.services.config import MAX_SEED
 from runs.services.endings import below
-from runs.services.jobs import JobRun, job_kind, start_job
+from runs.services.jobs import JobRefused, JobRun, job_kind, start_job
+from runs.services.policy_facts import facts_of_session
 
 REEXECUTE = "reexecute"
 PROBLEM_CHARS = 500
@@ -39,7 +42,7 @@ def start_reexecution(
     """Execute the session again, or one node with or without its subtree, or its steps after `after` up to `upto`.
 
     What the steps ran with holds for this, too: their clock goes before `freeze_time`, which starts the clocks when the
-    session was started; `seed` goes before their seed. Raises `CannotReexecute`.
+    session was started; `seed` goes before their seed. Raises `CannotReexecute`, `PolicyRefused`.
     """
     if node is not None and not Node.objects.filter(session=session, number=node).exists():
         raise CannotReexecute(f"The session has no node {node}.")
@@ -47,6 +50,7 @@ def start_reexecution(
         raise CannotReexecute("There is no step in the chosen range.")
     if seed is not None and not 0 <= seed <= MAX_SEED:
         raise CannotReexecute(f"The seed must be a whole number from 0 to {MAX_SEED}.")
+    require(Act.EVALUATE, facts_of_session(session, actor))
     args = {"node": node, "subtree": subtree, "after": after, "upto": upto, "freeze_time": freeze_time, "seed": seed}
     with transaction.atomic():
         job = start_job(REEXECUTE, team=session.team, session=session, actor=actor, args=args)
@@ -67,6 +71,10 @@ def reexecute(run: JobRun) -> None:
     """Goes on behind the nodes that a lost worker had done."""
     session = run.job.session
     assert session is not None
+    try:
+        require(Act.EVALUATE, facts_of_session(session, Actor(run.job.created_by, "worker")))
+    except PolicyRefused as error:
+        raise JobRefused(str(error)) from error
     report = report_from_plain(run.job.result) if run.job.result else Report()
     nodes = _nodes(session, run.args)
     options = Options(session.created_at.timestamp() if run.args["freeze_time"] else None, run.args["seed"])

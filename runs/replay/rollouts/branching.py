@@ -9,13 +9,16 @@ import msgspec
 from django.conf import settings
 from django.db import DatabaseError, transaction
 
+from rlmweb.quotas.errors import QuotaExceeded
+from rlmweb.teams.policies.enforcing import PolicyRefused
 from runs.access import Actor
 from runs.models import Rollout, RolloutBranch, Session
 from runs.replay.changes import changes_from_plain
 from runs.replay.forks import CannotFork, fork_session
+from runs.replay.forks.starting import require_fork
 from runs.replay.rollouts.costs import MICRO_USD, left_micro_usd
 from runs.replay.rollouts.scoring import note_score
-from runs.services.config import InvalidConfig
+from runs.services.config import InvalidConfig, config_from_plain
 from runs.services.snapshots.reading import SnapshotError
 
 logger = logging.getLogger(__name__)
@@ -39,6 +42,10 @@ def due_branches(rollout: Rollout) -> list[RolloutBranch]:
 def fork_branch(rollout: Rollout, branch: RolloutBranch) -> None:
     """Fork it unless that is done, or the rollout was stopped. A branch that cannot be forked says why."""
     try:
+        # Before the transaction, so that the entry of a refusal outlives it.
+        require_fork(
+            rollout.session, rollout.session.team, _actor(rollout), config_from_plain(_config(rollout, branch))
+        )
         with transaction.atomic():
             # Whoever stops the rollout waits for this lock, and then finds the branch.
             running = Rollout.objects.select_for_update(no_key=True).filter(
@@ -49,7 +56,7 @@ def fork_branch(rollout: Rollout, branch: RolloutBranch) -> None:
                 return
             found.session = _fork(rollout, found)
             found.save(update_fields=["session"])
-    except (CannotFork, SnapshotError, InvalidConfig) as error:
+    except (CannotFork, SnapshotError, InvalidConfig, PolicyRefused, QuotaExceeded) as error:
         note_score(branch, None, f"it could not be forked: {error}")
     except DatabaseError:
         raise
@@ -59,11 +66,9 @@ def fork_branch(rollout: Rollout, branch: RolloutBranch) -> None:
 
 
 def _fork(rollout: Rollout, branch: RolloutBranch) -> Session:
-    changes = changes_from_plain(rollout.changes)
-    config = dict(changes.config if changes.config is not None else rollout.session.config)
-    config = _with_seed(config, (rollout.pk * 1_000_003 + branch.step_number * 1_009 + branch.index) % 2**31)
+    changes, config = changes_from_plain(rollout.changes), _config(rollout, branch)
     return fork_session(
-        actor=Actor(rollout.created_by, "worker"),
+        actor=_actor(rollout),
         team=rollout.session.team,
         source=rollout.session,
         node=rollout.node_number,
@@ -73,6 +78,16 @@ def _fork(rollout: Rollout, branch: RolloutBranch) -> Session:
         hidden=True,
         rollout=str(rollout.uuid),
     )
+
+
+def _actor(rollout: Rollout) -> Actor:
+    return Actor(rollout.created_by, "worker")
+
+
+def _config(rollout: Rollout, branch: RolloutBranch) -> dict[str, Any]:
+    changes = changes_from_plain(rollout.changes)
+    config = dict(changes.config if changes.config is not None else rollout.session.config)
+    return _with_seed(config, (rollout.pk * 1_000_003 + branch.step_number * 1_009 + branch.index) % 2**31)
 
 
 def _with_seed(config: dict[str, Any], seed: int) -> dict[str, Any]:

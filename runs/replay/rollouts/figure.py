@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from runs.figures import base_layout, plain_figure
+from rlmweb.figures import base_layout, plain_figure
 from runs.replay.rollouts.statistics import Drop, StepOutcome
 
 HEIGHT_PX = 300

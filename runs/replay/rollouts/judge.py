@@ -10,6 +10,7 @@ import re
 import secrets
 from dataclasses import dataclass
 
+from rlmweb.teams.policies.enforcing import PolicyRefused
 from runs.lm.base import LmRequest, Message, Sampling
 from runs.lm.errors import LmError
 from runs.lm.registry import builder
@@ -17,6 +18,7 @@ from runs.models import Session
 from runs.services.config import ModelConfig, config_from_plain
 from runs.services.desk import choice_of
 from runs.services.endpoints import endpoint_for
+from runs.services.policy import require_model
 from runs.text import scrub
 from sandboxes import aio
 
@@ -66,10 +68,11 @@ def judge(session: Session, *, rubric: str, expected: str, answer: str) -> Verdi
     sampling = Sampling(temperature=0.0, max_output_tokens=OUTPUT_TOKENS)
     request = LmRequest((Message("user", prompt),), sampling, key="judge", extra=model.extra)
     try:
+        require_model(session, model)
         builder(model.api)  # importing a vendor's SDK takes seconds: not on the loop
         endpoint = endpoint_for(choice_of(model), session.team_id)
         reply = aio.run(endpoint.client().complete(request), timeout_s=TIMEOUT_S)
-    except (LmError, TimeoutError) as error:
+    except (LmError, PolicyRefused, TimeoutError) as error:
         raise NoVerdict(f"the judge did not answer: {error}") from error
     cost = endpoint.cost(reply.usage)
     text = scrub(reply.text.strip())

@@ -11,6 +11,7 @@ from rlmweb.audit.record import record as audit
 from runs.access import Actor
 from runs.models import Node, Rollout, RolloutBranch, Session, Step
 from runs.replay.changes import Changes, changes_to_plain
+from runs.replay.forks.starting import require_fork
 from runs.replay.rollouts.keeping import end_rollout
 from runs.replay.rollouts.scorers import Scorer, scorer_to_plain
 from runs.services.config import config_from_plain
@@ -38,7 +39,7 @@ def start_rollout(
     """Begin a rollout of `branches` forks from the end of each of `steps` (0: from the start).
 
     When all of them together have cost `max_cost_usd`, those that run are stopped and no more are forked.
-    Raises `CannotRollOut`, `InvalidConfig`, `SnapshotError` before anything is written.
+    Raises `CannotRollOut`, `InvalidConfig`, `PolicyRefused`, `SnapshotError` before anything is written.
     """
     wanted = sorted(set(steps))
     if not wanted:
@@ -49,8 +50,7 @@ def start_rollout(
         raise CannotRollOut(f"{len(wanted) * branches} branches are too many at once; the most is {MOST_BRANCHES}.")
     if max_cost_usd is not None and not (isfinite(max_cost_usd) and max_cost_usd > 0):
         raise CannotRollOut("The limit on cost must be more than nothing.")
-    if changes.config is not None:
-        config_from_plain(changes.config)
+    config = config_from_plain(changes.config if changes.config is not None else session.config)
     top = Node.objects.filter(session=session, number=node).first()
     if top is None:
         raise CannotRollOut(f"The session has no node {node}.")
@@ -61,6 +61,7 @@ def start_rollout(
         if found is None or found.finished_at is None:
             raise CannotRollOut(f"Node {node} has no finished step {step}.")
         require_snapshot(session, node, step)
+    require_fork(session, session.team, actor, config)
     with transaction.atomic():
         rollout = Rollout.objects.create(
             session=session,

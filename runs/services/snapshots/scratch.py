@@ -17,12 +17,14 @@ from uuid import uuid4
 import msgspec
 from django.utils import timezone
 
+from rlmweb.quotas.services import bind, release
 from runs.blobs import blob_store
 from runs.engine.limits import Limits
 from runs.models import Node, Session
 from runs.services.boxsetup import SETUP_TIMEOUT_S, make_setup
 from runs.services.config import SessionConfig, config_from_plain
 from runs.services.places import places_of
+from runs.services.quota_boxes import reserve_scratch
 from runs.services.snapshots.reading import (
     SnapshotCorrupt,
     SnapshotError,
@@ -322,10 +324,17 @@ def _opened(session: Session, node: Node | None, config: SessionConfig, memory_m
         tier=config.tier,
         labels={"session": str(session.uuid), "scratch": "1"},
     )
-    creating = sandbox_services.create(places_of(config, session.team), spec, f"scratch:{uuid4()}")
-    created = aio.run(creating, timeout_s=sandbox_services.CREATE_TIMEOUT_S)
+    places = places_of(config, session.team)
+    reserved = reserve_scratch(session, spec)
+    try:
+        creating = sandbox_services.create(places, spec, f"scratch:{uuid4()}")
+        created = aio.run(creating, timeout_s=sandbox_services.CREATE_TIMEOUT_S)
+    except BaseException:
+        release(reserved)
+        raise
     sandbox = created.sandbox
     opened = sandbox_services.note_created(created, session_uuid=session.uuid, node_uuid=node.uuid if node else uuid4())
+    bind(reserved, opened.record.uuid)
     SandboxRecord.objects.filter(pk=opened.record.pk).update(kept_until=timezone.now() + timedelta(seconds=LIFETIME_S))
     box = ScratchBox(sandbox, node)
     started = time.monotonic()

@@ -117,7 +117,7 @@ class BlaxelMachine(TextMachine):
 
     async def command(self, words: Sequence[str], timeout_s: float) -> tuple[int, str, str]:
         name = f"rlm-{uuid4().hex}"
-        kept = f"/tmp/{name}"  # noqa: S108  # of the sandbox, and nobody can guess it
+        kept = f"/tmp/{name}"  # noqa: S108  # nosec B108  # of the sandbox, and nobody can guess it
         line = (
             f'{shlex.join(words)} > {kept}; code=$?; if [ "$(wc -c < {kept})" -le {INLINE_BYTES} ]; '
             f"then cat {kept}; rm -f {kept}; else printf {name}; fi; exit $code"
@@ -145,7 +145,7 @@ class BlaxelMachine(TextMachine):
             self._old_image = started.get("stdin") is not True
         if self._old_image:
             name = f"rlm-{uuid4().hex}"
-            pipe = f"/tmp/{name}"  # noqa: S108  # of the sandbox, and nobody can guess it
+            pipe = f"/tmp/{name}"  # noqa: S108  # nosec B108  # of the sandbox, and nobody can guess it
             line = f"mkfifo -m 600 {pipe} && exec 3<>{pipe} && {command} <&3 3<&-"
             await self._api.start(name, line, timeout_s=0, wait=False)
         stream = ProcessStream(self._api, name, pipe)

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from daytona import (
     AsyncSandbox,
@@ -36,6 +37,7 @@ from sandboxes.providers.daytona.errors import translated
 from sandboxes.providers.daytona.machine import CALL_TIMEOUT_S, STATE_TIMEOUT_S, DaytonaMachine, info_of, state_of
 from sandboxes.providers.daytona.options import IMAGE, LABEL, VM, sandbox_class
 from sandboxes.providers.daytona.snapshots import POLL_S, Snapshots
+from sandboxes.remote.references import parts_of
 from sandboxes.remote.sandbox import RemoteSandbox
 
 CREATE_TIMEOUT_S = 300.0
@@ -43,6 +45,7 @@ CREATE_TIMEOUT_S = 300.0
 PAGE_SIZE = 100
 PERMISSIONS = ("write:sandboxes", "delete:sandboxes", "write:snapshots", "delete:snapshots")
 Params = CreateSandboxFromImageParams | CreateSandboxFromSnapshotParams
+_named = partial(parts_of, provider=NAME, title="Daytona")
 
 
 class DaytonaProvider(DaytonaDescription):
@@ -136,7 +139,7 @@ class DaytonaProvider(DaytonaDescription):
 
     async def get(self, ref: SandboxRef) -> RemoteSandbox:
         with translated():
-            sandbox = await self._client.sdk.get(_named(ref, "id"), request_timeout=CALL_TIMEOUT_S)
+            sandbox = await self._client.sdk.get(_named(ref, "id")["id"], request_timeout=CALL_TIMEOUT_S)
         if state_of(sandbox) is SandboxState.TERMINATED:
             raise NotFound(f"sandbox {sandbox.id} has ended", provider=NAME)
         return RemoteSandbox(self._machine(sandbox))
@@ -162,7 +165,7 @@ class DaytonaProvider(DaytonaDescription):
     ) -> Sequence[RemoteSandbox | SandboxError]:
         """Size, class and GPU are those of the snapshot. Raises `SnapshotIncompatible` when the spec wants more."""
         self._require(spec)
-        found = await self._snapshots.usable(_named(snapshot, "snapshot"), spec.region)
+        found = await self._snapshots.usable(_named(snapshot, "snapshot")["snapshot"], spec.region)
         vm = found.sandbox_class == VM
         if sandbox_class(spec) == VM and not vm:
             raise SnapshotIncompatible("the snapshot is of a container and the spec wants a VM", provider=NAME)
@@ -182,7 +185,7 @@ class DaytonaProvider(DaytonaDescription):
         return await asyncio.gather(*(make(number) for number in range(count)))
 
     async def delete_snapshot(self, snapshot: SnapshotRef) -> None:
-        await self._snapshots.delete(_named(snapshot, "snapshot"))
+        await self._snapshots.delete(_named(snapshot, "snapshot")["snapshot"])
 
     # The key --------------------------------------------------------------------------------------------------------
 
@@ -200,14 +203,3 @@ class DaytonaProvider(DaytonaDescription):
 
 def _name(key: str) -> str:
     return f"rlm-{hashlib.sha256(key.encode()).hexdigest()[:24]}"
-
-
-def _named(ref: str, field: str) -> str:
-    """Raises `NotFound` for a reference of somebody else."""
-    try:
-        found = json.loads(ref)
-        if found["provider"] == NAME and isinstance(found[field], str) and found[field]:
-            return str(found[field])
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise NotFound("not a reference to anything at Daytona", provider=NAME)

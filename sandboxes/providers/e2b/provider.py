@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from e2b import AsyncSandbox, SandboxQuery
 
@@ -23,10 +23,12 @@ from sandboxes.providers.e2b.machine import E2BMachine, reference
 from sandboxes.providers.e2b.options import BASE, LABEL, MAX_LIFETIME_S, Size
 from sandboxes.providers.e2b.snapshots import Snapshots
 from sandboxes.providers.e2b.templates import IMAGE
+from sandboxes.remote.references import parts_of
 from sandboxes.remote.sandbox import RemoteSandbox
 
 PAGE_SIZE = 100
 CREATE_TIMEOUT_S = 120.0
+_named = partial(parts_of, provider=NAME, title="E2B")
 
 
 class E2BProvider(E2BDescription):
@@ -153,14 +155,3 @@ class E2BProvider(E2BDescription):
 
     async def close(self) -> None:
         """The connections are the client's own, of the whole process."""
-
-
-def _named(ref: str, field: str) -> dict[str, str]:
-    """Raises `NotFound` for a reference of somebody else."""
-    try:
-        found = json.loads(ref)
-        if found["provider"] == NAME and isinstance(found[field], str) and found[field]:
-            return dict(found)
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise NotFound("not a reference to anything at E2B", provider=NAME)

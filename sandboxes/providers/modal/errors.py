@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from google.protobuf.message import DecodeError
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 from modal import exception as native
 
@@ -21,10 +22,10 @@ from sandboxes.errors import (
     SandboxError,
     SnapshotFailed,
 )
+from sandboxes.providers.modal.description import NAME
 
-NAME = "modal"
-FAILURES = (native.Error, GRPCError, ProtocolError, StreamTerminatedError, OSError)
-"""Beside the client's own those of its transport, which some calls let through."""
+FAILURES = (native.Error, GRPCError, ProtocolError, StreamTerminatedError, DecodeError, OSError)
+"""Beside the client's own those of its transport, which some calls let through, and an answer that is none."""
 _KINDS: tuple[tuple[type[Exception], type[SandboxError]], ...] = (
     (native.AuthError, AuthFailed),
     (native.PermissionDeniedError, AuthFailed),
@@ -32,6 +33,7 @@ _KINDS: tuple[tuple[type[Exception], type[SandboxError]], ...] = (
     (native.SandboxFilesystemNotFoundError, NotFound),
     (native.SandboxTerminatedError, AlreadyTerminated),
     (native.SandboxTimeoutError, AlreadyTerminated),
+    (native.ConflictError, AlreadyTerminated),
     (native.ExecTimeoutError, ExecTimeout),
     (native.SnapshotCreationError, SnapshotFailed),
     (native.SandboxFilesystemError, InvalidSpec),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from sandboxes.contract import Estimate, Isolation, Problem, Spec
+from sandboxes.contract import Estimate, Isolation, Problem, SandboxInfo, SandboxRef, SandboxState, Spec
 
 TAG = "rlmweb"
+CREATED_TAG, LIFETIME_TAG, RUNTIME_TAG = "rlmweb-created", "rlmweb-lifetime", "rlmweb-runtime"
+"""Unix time in seconds, seconds, and the vendor's word: its client has no call that tells them of a sandbox."""
 GPUS = (
     "T4",
     "L4",
@@ -29,6 +33,8 @@ MAX_GPUS, MAX_GPUS_A10 = 8, 4
 MAX_LIFETIME_S = 24 * 3600
 MIN_MEMORY_MB, MIN_CPU = 128, 0.125
 """Ours, to refuse what cannot run Python; Modal publishes no least request for sandboxes."""
+MAX_MEMORY_MB, MAX_CPU = 344_064, 64.0
+"""modal.com/docs/guide/resources: 336 GiB and 64 cores are the most of one container."""
 USD_PER_GPU_S = {
     "B200": Decimal("0.001736"),
     "H200": Decimal("0.001261"),
@@ -48,10 +54,10 @@ def problems_of(spec: Spec) -> Sequence[Problem]:
     found = []
     if not 1 <= spec.lifetime_s <= MAX_LIFETIME_S:
         found.append(Problem("lifetime_s", f"lifetime_s is between 1 and {MAX_LIFETIME_S} seconds at Modal"))
-    if spec.memory_mb < MIN_MEMORY_MB:
-        found.append(Problem("memory_mb", f"memory_mb is at least {MIN_MEMORY_MB}"))
-    if spec.cpu < MIN_CPU:
-        found.append(Problem("cpu", f"cpu is at least {MIN_CPU} cores"))
+    if not MIN_MEMORY_MB <= spec.memory_mb <= MAX_MEMORY_MB:
+        found.append(Problem("memory_mb", f"memory_mb is between {MIN_MEMORY_MB} and {MAX_MEMORY_MB} at Modal"))
+    if not MIN_CPU <= spec.cpu <= MAX_CPU:
+        found.append(Problem("cpu", f"cpu is between {MIN_CPU} and {MAX_CPU:g} cores at Modal"))
     if spec.gpu is not None:
         unknown = [name for name in spec.gpu.types if name not in GPUS]
         most = MAX_GPUS_A10 if "A10" in spec.gpu.types else MAX_GPUS
@@ -64,19 +70,35 @@ def problems_of(spec: Spec) -> Sequence[Problem]:
     return found
 
 
-def create_options(spec: Spec) -> dict[str, Any]:
-    """Keyword arguments beside `app`, `image`, `name` and `client`. `timeout` is always there: its default is 300 s."""
+def gpus_of(spec: Spec) -> Sequence[str]:
+    """The words for `gpu`, in order of preference; one empty word when none is wanted."""
+    return [f"{name}:{spec.gpu.count}" for name in spec.gpu.types] if spec.gpu is not None else [""]
+
+
+def create_options(spec: Spec, gpu: str = "", *, now: float | None = None) -> dict[str, Any]:
+    """Keyword arguments beside `app`, `image`, `name` and `client`. `gpu`: one of `gpus_of`.
+
+    `timeout` is always there: its default is 300 s. Processor and memory are limits as well as requests, since what is
+    used beyond a request is billed, too.
+    """
+    runtime = "vm" if spec.isolation_min is Isolation.MICROVM else "gvisor"
     options: dict[str, Any] = {
-        "tags": {**spec.labels, TAG: "1"},
+        "tags": {
+            **spec.labels,
+            TAG: "1",
+            CREATED_TAG: f"{now if now is not None else time.time():.3f}",
+            LIFETIME_TAG: str(int(spec.lifetime_s)),
+            RUNTIME_TAG: runtime,
+        },
         "env": dict(spec.env),
         "timeout": int(spec.lifetime_s),
         "idle_timeout": int(spec.idle_s),
-        "cpu": spec.cpu,
-        "memory": spec.memory_mb,
-        "runtime": "vm" if spec.isolation_min is Isolation.MICROVM else "gvisor",
+        "cpu": (spec.cpu, spec.cpu),
+        "memory": (spec.memory_mb, spec.memory_mb),
+        "runtime": runtime,
     }
-    if spec.gpu is not None:
-        options["gpu"] = f"{spec.gpu.types[0]}:{spec.gpu.count}"
+    if gpu:
+        options["gpu"] = gpu
     if spec.region:
         options["region"] = spec.region
     if spec.network.mode == "blocked":
@@ -86,6 +108,29 @@ def create_options(spec: Spec) -> dict[str, Any]:
         options["outbound_domain_allowlist"] = list(spec.network.hosts)
         options["outbound_cidr_allowlist"] = list(spec.network.cidrs)
     return options
+
+
+def name_of(key: str) -> str:
+    """The name of the sandbox for an idempotency key. Modal takes letters, digits, dashes, dots; 64 characters at most."""
+    return f"rlm-{hashlib.sha256(key.encode()).hexdigest()[:48]}"
+
+
+def info_of(ref: SandboxRef, tags: Mapping[str, str]) -> SandboxInfo:
+    """Of a sandbox that runs."""
+    created_at, lifetime_s = _number(tags.get(CREATED_TAG)), _number(tags.get(LIFETIME_TAG))
+    isolation = Isolation.MICROVM if tags.get(RUNTIME_TAG) == "vm" else Isolation.GVISOR
+    expires_at = created_at + lifetime_s if created_at and lifetime_s else None
+    return SandboxInfo(
+        ref, SandboxState.RUNNING, isolation, tags.get(RUNTIME_TAG, ""), created_at, expires_at, dict(tags)
+    )
+
+
+def _number(text: str | None) -> float:
+    """Tags can be changed by whoever has the key; 0 for what is no number."""
+    try:
+        return max(0.0, float(text or 0))
+    except ValueError:
+        return 0.0
 
 
 def estimate_of(spec: Spec) -> Estimate:

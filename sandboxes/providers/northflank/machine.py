@@ -107,7 +107,7 @@ class NorthflankMachine(TextMachine):
     async def _open(self, words: Sequence[str]) -> AsyncExecSession:
         try:
             with translated():
-                return await self._client.exec.aopen_service_session(  # noqa: S604  # "none" is the name of no shell
+                return await self._client.exec.aopen_service_session(  # noqa: S604  # nosec B604  # "none": no shell
                     project_id=self._project,
                     service_id=self.service,
                     command=list(words),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from runloop_api_client.types import DevboxView
@@ -25,11 +25,13 @@ from sandboxes.providers.runloop.machine import TUNNEL_DOMAIN, RunloopMachine
 from sandboxes.providers.runloop.options import ON_IDLE
 from sandboxes.providers.runloop.policies import Policies
 from sandboxes.providers.runloop.snapshots import Snapshots
+from sandboxes.remote.references import parts_of
 from sandboxes.remote.sandbox import RemoteSandbox
 
 PAGE_SIZE = 500
 MAX_USES_OF_A_KEY = 5
 BOOTING = ("scheduled", "queued", "provisioning", "initializing")
+_named = partial(parts_of, provider=NAME, title="Runloop")
 
 
 class RunloopProvider(RunloopDescription):
@@ -136,7 +138,7 @@ class RunloopProvider(RunloopDescription):
 
     async def get(self, ref: SandboxRef) -> RemoteSandbox:
         """One that is suspended stays so."""
-        view = await self._devboxes.view(_named(ref, "id"))
+        view = await self._devboxes.view(_named(ref, "id")["id"])
         return RemoteSandbox(self._machine(view.id))
 
     async def list(self, labels: Mapping[str, str]) -> Sequence[SandboxInfo]:
@@ -160,7 +162,7 @@ class RunloopProvider(RunloopDescription):
     ) -> Sequence[RemoteSandbox | SandboxError]:
         """Size, network, variables and labels are the spec's; the disk, and with it the image, the snapshot's."""
         self._require(spec)
-        id = _named(snapshot, "snapshot")
+        id = _named(snapshot, "snapshot")["snapshot"]
         await self._snapshots.require(id)
 
         async def make(number: int) -> RemoteSandbox | SandboxError:
@@ -175,7 +177,7 @@ class RunloopProvider(RunloopDescription):
         return made
 
     async def delete_snapshot(self, snapshot: SnapshotRef) -> None:
-        await self._snapshots.delete(_named(snapshot, "snapshot"))
+        await self._snapshots.delete(_named(snapshot, "snapshot")["snapshot"])
 
     # Blueprints -----------------------------------------------------------------------------------------------------
 
@@ -195,14 +197,3 @@ class RunloopProvider(RunloopDescription):
 
     async def close(self) -> None:
         await self._client.close()
-
-
-def _named(ref: str, field: str) -> str:
-    """Raises `NotFound` for a reference of somebody else."""
-    try:
-        found = json.loads(ref)
-        if found["provider"] == NAME and isinstance(found[field], str) and found[field]:
-            return str(found[field])
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise NotFound("not a reference to anything at Runloop", provider=NAME)

@@ -413,6 +413,9 @@ function log(tree, event) {
   else own(tree, tree, "used").errors += 1;
 }
 
+/** What a link does not show: it only keeps the count. */
+function withheld() {}
+
 function gap(tree, event) {
   note(tree, "gap", event.reason, event);
 }
@@ -445,4 +448,5 @@ const CASES = {
   compaction,
   log,
   gap,
+  withheld,
 };

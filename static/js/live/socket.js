@@ -6,6 +6,7 @@ const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
 const GIVE_UP = new Map([
   [4400, "This page and the server do not understand each other. Load the page again."],
+  [4401, "Your sign-in has ended: nothing was done for too long, or you signed out. Load the page again."],
   [4404, "This session does not exist, or you may not see it any more."],
   [4409, "The log on the server is shorter than the one shown. Load the page again."],
   [4413, "This page and the server do not understand each other. Load the page again."],

@@ -8,8 +8,6 @@ import { RunPage } from "./page.js";
 const root = document.getElementById("run");
 const log = new EventLog();
 const page = new RunPage(root, log);
-const socketAddress = new URL(root.dataset.socket, location.href);
-socketAddress.protocol = location.protocol === "https:" ? "wss:" : "ws:";
 
 async function start() {
   try {
@@ -22,6 +20,13 @@ async function start() {
     console.error(error);
   }
   page.loaded();
+  if (!root.dataset.socket) {
+    // A link to a frozen run: there is nothing to wait for.
+    page.connection({ state: "live", since: null });
+    return;
+  }
+  const socketAddress = new URL(root.dataset.socket, location.href);
+  socketAddress.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   new Stream(socketAddress, {
     after: () => log.last,
     onEvents: (events) => {

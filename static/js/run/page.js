@@ -71,7 +71,10 @@ export class RunPage {
     // Without a connection nobody knows how far the session is: its clock stands still.
     this.lostAt = state.since ? (this.lostAt ?? performance.now()) : null;
     this.connectionView.update(state);
-    if (state.state === "closed" && this.log.last === 0) setText(this.treeEmpty, state.reason);
+    if (state.state !== "closed") return;
+    // Whoever may not see the session any more need not ask for its quotas every few seconds.
+    this.root.querySelector(".run-quotas")?.remove();
+    if (this.log.last === 0) setText(this.treeEmpty, state.reason);
   }
 
   /** Draw before the next frame; however many events came, once. */

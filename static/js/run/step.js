@@ -264,6 +264,7 @@ class SnapshotView {
   constructor() {
     this.text = h("span");
     // Beside the run page: sessions/<uuid>/nodes/...
+    this.shared = document.getElementById("run").dataset.shared !== undefined;
     const links = { inside: "Look inside", fork: "Fork from here", again: "Run again", branches: "Roll out branches" };
     this.links = Object.fromEntries(Object.entries(links).map(([name, words]) => [name, h("a", null, words)]));
     this.ways = h("span.snapshot-ways", null, ...Object.values(this.links));
@@ -277,7 +278,8 @@ class SnapshotView {
     this.links.fork.href = `${here}/fork/`;
     this.links.again.href = `${here}/reexecute/`;
     this.links.branches.href = `rollouts/new/?node=${node.node}&step=${step.step}`;
-    this.ways.hidden = snapshot === null;
+    // Whoever has a link has nothing but the link: what leads elsewhere on the site is not offered.
+    this.ways.hidden = snapshot === null || this.shared;
     setText(this.text, snapshot ? factsOfSnapshot(snapshot) : inert(`No snapshot of this step: ${step.snapshot_error}`));
   }
 }

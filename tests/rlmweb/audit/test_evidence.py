@@ -25,6 +25,9 @@ from rlmweb.audit.reads import proof_of, seal_reads, sealer_lag_s, stage_read
 from rlmweb.audit.record import record
 from rlmweb.audit.retention import Held, erase, place_hold, purge, purge_due, release_hold
 from rlmweb.audit.verify import State, verify
+from rlmweb.teams.models import OrganisationPolicy
+from rlmweb.teams.policies.enforcing import PolicyRefused
+from tests.factories import make_organisation
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -283,3 +286,16 @@ def test_who_is_erased_or_released_must_be_there() -> None:
             kept(*words, "--actor", "root")
     with pytest.raises(CommandError, match="at least 1"):
         kept("purge", "--days", "0", "--actor", "root")
+
+
+def test_the_policy_of_an_organisation_keeps_entries_for_longer_than_the_setting(settings: Any) -> None:
+    settings.AUDIT_DAYS = 0
+    organisation = make_organisation()
+    fill(organisation.uuid)
+    make_due_checkpoints()
+    policy = OrganisationPolicy.objects.create(organisation=organisation, version=1, profile="hipaa")
+    assert purge(organisation.uuid, actor="root") is None
+    with pytest.raises(PolicyRefused, match="2192 days"):
+        purge(organisation.uuid, actor="root", before=timezone.now())
+    policy.delete()
+    assert purge(organisation.uuid, actor="root", before=timezone.now() + timedelta(seconds=1)) is not None

@@ -71,7 +71,12 @@ def test_stopping_also_ends_what_ignores_the_request_and_what_it_started(tmp_pat
 
 
 def test_a_leftover_is_stopped_by_its_pid_file(tmp_path: Path) -> None:
-    with subprocess.Popen(SLEEPER, start_new_session=True) as process:
+    # An interpreter that is still starting may swallow the interrupt, and one that a shell put in the background ignores it.
+    heeds = "import signal, time; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    announced = [sys.executable, "-c", f"{heeds}; print('up', flush=True); time.sleep(600)"]
+    with subprocess.Popen(announced, start_new_session=True, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
         pidfiles.write(tmp_path, "sleeper", process.pid)
         assert pidfiles.stop_leftovers(tmp_path) == ["sleeper"]
         assert process.wait(10) == -signal.SIGINT

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client
 
-from rlmweb.teams.models import Membership, Role, Team
+from rlmweb.teams.models import Membership, OrganisationMembership, Role, Team
 from rlmweb.teams.services import LOCAL_OWNER, ensure_local_owner, prepare_installation
 from tests.factories import make_user
 
@@ -31,7 +31,8 @@ def test_the_printed_address_signs_the_local_owner_in() -> None:
     assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
     assert TOKEN not in cookie.value
     assert client.get("/").status_code == 200
-    assert Membership.objects.get(user__username=LOCAL_OWNER).role == Role.OWNER
+    assert Membership.objects.get(user__username=LOCAL_OWNER).role == Role.LEAD
+    assert OrganisationMembership.objects.get(user__username=LOCAL_OWNER).role == Role.OWNER
 
 
 @pytest.mark.usefixtures("single")
@@ -68,12 +69,15 @@ def test_people_sign_in_by_password_and_out() -> None:
     make_user(username="ada", password="a good password")
     client = Client()
     page = client.get("/", follow=True)
+    assert page.redirect_chain[-1][0] == "/accounts/login/?next=%2F"
     assert 'name="password"' in page.content.decode()
-    wrong = client.post("/login/", {"username": "ada", "password": "wrong"})
-    assert "correct username and password" in wrong.content.decode()
-    right = client.post("/login/?next=/docs/", {"username": "ada", "password": "a good password", "next": "/docs/"})
+    wrong = client.post("/accounts/login/", {"login": "ada", "password": "wrong"})
+    assert "are not correct" in wrong.content.decode()
+    right = client.post("/accounts/login/", {"login": "ada", "password": "a good password", "next": "/docs/"})
     assert right["Location"] == "/docs/"
-    away = client.post("/login/", {"username": "ada", "password": "a good password", "next": "https://evil.example/"})
+    away = client.post(
+        "/accounts/login/", {"login": "ada", "password": "a good password", "next": "https://evil.example/"}
+    )
     assert away["Location"] == "/"
     assert client.post("/logout/")["Location"] == "/login/"
     assert client.get("/").status_code == 302

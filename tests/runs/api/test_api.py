@@ -31,7 +31,8 @@ class Caller:
     """Calls the API with a token of one of the cast."""
 
     def __init__(self, cast: Cast, name: str) -> None:
-        _, self.token = make_token(cast.people[name], cast.team, "test")
+        user = cast.people[name]
+        _, self.token = make_token(user, user.teams.first() or cast.team, "test")
         self.client = Client()
 
     def __call__(self, method: str, path: str, body: object = None, **headers: str) -> Any:

@@ -18,7 +18,7 @@ from tests.runs.services.test_snapshots import run_cells
 
 pytestmark = pytest.mark.django_db(transaction=True)
 EXACT = {"kind": "exact", "expected": "done"}
-STARTS = ("researcher", "mate", "lead", "admin", "owner")
+STARTS = ("researcher", "mate", "lead")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from rlmweb.teams.models import ApiToken
 from rlmweb.teams.tokens import make_token, user_of_api_token
 from runs.lm.keys import open_key
 from runs.models import LmCredential
-from tests.cast import SIGNED_IN, STARTS, Cast, make_cast
+from tests.cast import KEEPS_KEYS, SIGNED_IN, STARTS, Cast, make_cast
 
 pytestmark = pytest.mark.django_db
 SECRET = "sk-live-0123456789abcdef"
@@ -83,7 +83,7 @@ def test_an_allowed_endpoint_without_a_key_has_prices_of_the_team(cast: Cast, se
 
 @pytest.mark.parametrize("name", SIGNED_IN)
 def test_keys_are_kept_by_leads(cast: Cast, name: str) -> None:
-    keeps = name in ("lead", "admin", "owner")
+    keeps = name in KEEPS_KEYS
     add(cast, name)
     assert LmCredential.objects.exists() == keeps
     LmCredential.objects.all().delete()
@@ -96,12 +96,14 @@ def test_keys_are_kept_by_leads(cast: Cast, name: str) -> None:
 
 def test_a_token_is_shown_once_and_opens_what_its_owner_may(cast: Cast) -> None:
     client = cast.client("researcher")
-    response = client.post(reverse("runs:token_new"), {"name": "notebook", "days": "30"})
+    asked = {"name": "notebook", "days": "30", "team": cast.team.slug, "scopes": ["read", "run"]}
+    response = client.post(reverse("runs:token_new"), asked)
     plain = response.context["new_token"][1]
     assert plain in response.content.decode()
     assert plain not in client.get(reverse("runs:keys")).content.decode()
     assert user_of_api_token(plain) == cast.people["researcher"]
     row = ApiToken.objects.get()
+    assert (row.team, row.scopes) == (cast.team, ["read", "run"])
     assert plain not in str(row.__dict__)
     assert client.post(reverse("runs:token_revoke", args=[row.uuid])).status_code == 302
     assert user_of_api_token(plain) is None

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from tests.cast import SEES, SIGNED_IN, STARTS, Cast, make_cast
+from tests.cast import KEEPS_KEYS, SEES, SIGNED_IN, STARTS, Cast, make_cast
 
 pytestmark = pytest.mark.django_db
 
@@ -19,10 +19,12 @@ FOR_EVERYBODY = (
     "docs",
     "docs_events",
     "docs_protocol",
+    "docs_catalogue",
     "docs_api",
 )
-FOR_STARTERS = ("session_new", "session_import", "keys", "providers")
-OF_A_SESSION = ("session", "session_spending", "session_spending_figure")
+FOR_STARTERS = ("session_new", "session_import")
+FOR_KEYS = ("keys", "providers")
+OF_A_SESSION = ("session", "session_spending", "session_spending_figure", "session_quotas")
 ELSEWHERE = {
     "first": "test_sessions.py",
     "session_events": "tests/streaming",
@@ -34,6 +36,9 @@ ELSEWHERE = {
     "upload_finish": "test_uploading.py",
     "upload_cancel": "test_uploading.py",
     "context_preview": "test_uploading.py",
+    "overview_first": "test_overview.py",
+    "overview": "test_overview.py",
+    "overview_file": "test_overview.py",
     "key_delete": "test_keys.py",
     "providers_fit": "test_providers.py",
     "provider_order": "test_providers.py",
@@ -51,6 +56,14 @@ ELSEWHERE = {
     "fork_new": "test_fork.py",
     "fork_changes": "test_fork.py",
     "lineage": "test_fork.py",
+    "shares": "test_shares.py",
+    "share_revoke": "test_shares.py",
+    "shares_revoke": "test_shares.py",
+    "shared": "test_shares.py",
+    "shared_open": "test_shares.py",
+    "shared_events": "test_shares.py",
+    "shared_blob": "test_shares.py",
+    "robots": "test_shares.py",
     "session_archive": "test_archive.py",
     "import": "test_archive.py",
     "import_finish": "test_archive.py",
@@ -85,7 +98,7 @@ def test_every_route_of_the_pages_is_listed_here() -> None:
     entries = get_resolver().url_patterns
     resolver = next(entry for entry in entries if isinstance(entry, URLResolver) and entry.app_name == "runs")
     found = {entry.name for entry in resolver.url_patterns if isinstance(entry, URLPattern)}
-    assert found == {*FOR_EVERYBODY, *FOR_STARTERS, *OF_A_SESSION, *ELSEWHERE}
+    assert found == {*FOR_EVERYBODY, *FOR_STARTERS, *FOR_KEYS, *OF_A_SESSION, *ELSEWHERE}
 
 
 @pytest.mark.parametrize("route", FOR_EVERYBODY)
@@ -104,15 +117,22 @@ def test_what_starts_a_session_is_for_those_who_may(cast: Cast, route: str, name
     assert response.status_code == (200 if name in STARTS else 404)
 
 
+@pytest.mark.parametrize("route", FOR_KEYS)
+@pytest.mark.parametrize("name", SIGNED_IN)
+def test_keys_are_for_those_who_use_or_keep_them(cast: Cast, route: str, name: str) -> None:
+    response = cast.client(name).get(reverse(f"runs:{route}"))
+    assert response.status_code == (200 if name in {*STARTS, *KEEPS_KEYS} else 404)
+
+
 @pytest.mark.parametrize("route", OF_A_SESSION)
 @pytest.mark.parametrize("name", SIGNED_IN)
 def test_a_session_is_for_its_team(cast: Cast, route: str, name: str) -> None:
     response = cast.client(name).get(reverse(f"runs:{route}", args=[cast.session.uuid]))
     assert response.status_code == (200 if name in SEES else 404)
-    assert cast.client("owner").get(reverse(f"runs:{route}", args=[uuid4()])).status_code == 404
+    assert cast.client("lead").get(reverse(f"runs:{route}", args=[uuid4()])).status_code == 404
 
 
-@pytest.mark.parametrize("route", [*FOR_EVERYBODY, *FOR_STARTERS])
+@pytest.mark.parametrize("route", [*FOR_EVERYBODY, *FOR_STARTERS, *FOR_KEYS])
 def test_who_is_not_signed_in_is_asked_to(cast: Cast, route: str) -> None:
     address = reverse(f"runs:{route}")
     response = cast.client("anonymous").get(address)
@@ -128,9 +148,9 @@ def test_a_browser_is_asked_to_sign_in_where_others_are_told_there_is_nothing(ca
     assert cast.client("stranger").get(address, headers={"Accept": "text/html"}).status_code == 404
 
 
-@pytest.mark.parametrize("route", [*FOR_EVERYBODY, *FOR_STARTERS])
+@pytest.mark.parametrize("route", [*FOR_EVERYBODY, *FOR_STARTERS, *FOR_KEYS])
 def test_pages_hold_no_inline_script_or_style(cast: Cast, route: str) -> None:
-    response = cast.client("owner").get(reverse(f"runs:{route}"))
+    response = cast.client("lead").get(reverse(f"runs:{route}"))
     page = response.content.decode()
     policy = response["Content-Security-Policy"]
     assert "unsafe" not in policy

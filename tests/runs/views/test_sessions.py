@@ -42,7 +42,7 @@ def started(cast: Cast) -> Session:
     )
 
 
-def shown(cast: Cast, address: str = LIST, name: str = "owner") -> str:
+def shown(cast: Cast, address: str = LIST, name: str = "lead") -> str:
     return cast.client(name).get(address).content.decode()
 
 
@@ -129,13 +129,13 @@ def test_filters_narrow_the_list_and_stay_in_the_address(cast: Cast) -> None:
     "query", ["status=nonsense", "before=x", "before=-1", "before=" + "9" * 40, "q=%00", "q=%27%22%3C"]
 )
 def test_odd_queries_are_no_error(cast: Cast, query: str) -> None:
-    assert cast.client("owner").get(f"/?{query}").status_code == 200
+    assert cast.client("lead").get(f"/?{query}").status_code == 200
 
 
 def test_pages_by_key_miss_and_repeat_nothing(cast: Cast) -> None:
     for n in range(PAGE_ROWS + 5):
         make_session(cast.team, title=f"number {n:03}", status="finished", context=cast.session.context)
-    client = cast.client("owner")
+    client = cast.client("lead")
     first = client.get(LIST).context
     make_session(cast.team, title="started meanwhile", status="finished", context=cast.session.context)
     second = client.get(f"/?before={first['page'].next}").context
@@ -146,7 +146,7 @@ def test_pages_by_key_miss_and_repeat_nothing(cast: Cast) -> None:
 
 def test_the_number_of_queries_does_not_grow_with_the_rows(cast: Cast) -> None:
     def queries() -> int:
-        client = cast.client("owner")
+        client = cast.client("lead")
         with CaptureQueriesContext(
             connection,
         ) as captured:
@@ -168,10 +168,10 @@ def test_hostile_titles_and_answers_are_shown_as_text(cast: Cast) -> None:
 
 def test_after_signing_in_one_sees_the_running_session(cast: Cast) -> None:
     make_session(cast.team, status="finished")
-    response = cast.client("owner").get(reverse("runs:first"))
+    response = cast.client("lead").get(reverse("runs:first"))
     assert response["Location"] == reverse("runs:session", args=[cast.session.uuid])
-    newcomer = Cast(make_team(), cast.session, {"owner": make_user(make_team(), "owner")})
-    assert newcomer.client("owner").get(reverse("runs:first"))["Location"] == reverse("runs:session_new")
+    newcomer = Cast(make_team(), cast.session, {"lead": make_user(make_team(), "lead")})
+    assert newcomer.client("lead").get(reverse("runs:first"))["Location"] == reverse("runs:session_new")
 
 
 @pytest.mark.parametrize("name", SIGNED_IN)
@@ -186,7 +186,7 @@ def test_stopping_is_for_who_started_it_and_for_leads(cast: Cast, name: str) -> 
 def test_stopping_twice_is_no_error_and_audited_once(cast: Cast) -> None:
     session = started(cast)
     for _ in range(2):
-        response = cast.client("owner").post(
+        response = cast.client("lead").post(
             reverse("runs:session_stop", args=[session.uuid]), headers={"Accept": "application/json"}
         )
         assert response.status_code == 204
@@ -196,7 +196,7 @@ def test_stopping_twice_is_no_error_and_audited_once(cast: Cast) -> None:
 @pytest.mark.parametrize("node", ["7", "-1", "x", "9" * 30])
 def test_a_node_that_is_not_there_cannot_be_stopped(cast: Cast, node: str) -> None:
     session = started(cast)
-    response = cast.client("owner").post(reverse("runs:session_stop", args=[session.uuid]), {"node": node})
+    response = cast.client("lead").post(reverse("runs:session_stop", args=[session.uuid]), {"node": node})
     assert response.status_code == 400
     session.refresh_from_db()
     assert session.status == "running"
@@ -204,7 +204,7 @@ def test_a_node_that_is_not_there_cannot_be_stopped(cast: Cast, node: str) -> No
 
 def test_stopping_needs_a_post_with_the_token_of_the_page(cast: Cast) -> None:
     address = reverse("runs:session_stop", args=[started(cast).uuid])
-    client = cast.client("owner")
+    client = cast.client("lead")
     assert client.get(address).status_code == 405
     client.handler.enforce_csrf_checks = True
     assert client.post(address).status_code == 403

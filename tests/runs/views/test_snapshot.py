@@ -187,9 +187,9 @@ def test_a_manifest_that_is_gone_or_broken_is_named(cast: Cast) -> None:
 def test_what_is_not_there_is_404(cast: Cast) -> None:
     two_steps(cast)
     for step, node in ((9, 0), (1, 5), (0, 0), (10**30, 0), (1, 10**30)):
-        assert cast.client("owner").get(address(cast, step, node)).status_code == 404
+        assert cast.client("lead").get(address(cast, step, node)).status_code == 404
     other = f"/sessions/{uuid4()}/nodes/0/steps/1/snapshot/"
-    assert cast.client("owner").get(other).status_code == 404
+    assert cast.client("lead").get(other).status_code == 404
 
 
 JSON = {"Accept": "application/json"}

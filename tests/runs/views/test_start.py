@@ -167,9 +167,9 @@ def test_a_context_of_another_team_cannot_be_used(cast: Cast) -> None:
 
 def test_a_file_of_the_server_is_offered_only_where_it_is_allowed(cast: Cast, settings: Any, tmp_path: Path) -> None:
     (tmp_path / "log").write_text("line")
-    assert 'name="path"' not in cast.client("owner").get(reverse("runs:session_new")).content.decode()
+    assert 'name="path"' not in cast.client("lead").get(reverse("runs:session_new")).content.decode()
     settings.CONTEXT_PATHS = (tmp_path,)
-    assert 'name="path"' in cast.client("owner").get(reverse("runs:session_new")).content.decode()
+    assert 'name="path"' in cast.client("lead").get(reverse("runs:session_new")).content.decode()
     assert "these folders only" in str(errors(send(cast, source="path", path="/etc/passwd"))["path"])
     send(cast, source="path", path=str(tmp_path / "log"))
     assert newest().context.source == "path"

@@ -71,13 +71,16 @@ def test_a_runner_that_dies_is_seen(host: Host) -> None:
 
 
 @pytest.mark.needs("wire")
-def test_input_that_a_vendor_repeats_is_taken_once(rig: Rig, host: Host) -> None:
+def test_input_that_a_vendor_repeats_is_taken_once(rig: Rig, sandbox: Sandbox, host: Host) -> None:
     if rig.faults is None:
         pytest.skip("no wire that repeats")
     host.run("x = 0")
     rig.faults.replay_stdin = True
     try:
         assert host.run("x += 1\nprint(x)") == "1\n"
+        again = Host(sandbox)  # and what opens the line is given twice, too
+        assert again.run("x += 1\nprint(x)") == "2\n"
+        again.close()
     finally:
         rig.faults.replay_stdin = False
 

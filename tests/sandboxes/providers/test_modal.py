@@ -1,18 +1,16 @@
-"""Modal: what a spec becomes, how errors are told apart, and whether the client still has the arguments we use."""
+"""Modal: what a spec becomes, and how errors are told apart."""
 
 from __future__ import annotations
 
-import inspect
-
-import modal
 import pytest
+from google.protobuf.message import DecodeError
 from grpclib import GRPCError, Status
 from modal import exception as native
 
 from sandboxes import errors
-from sandboxes.contract import GpuRequest, Isolation, NetworkPolicy, Spec
+from sandboxes.contract import GpuRequest, Isolation, NetworkPolicy, SandboxRef, Spec
 from sandboxes.providers.modal.errors import translate, translated
-from sandboxes.providers.modal.options import GPUS, create_options, estimate_of, problems_of
+from sandboxes.providers.modal.options import GPUS, create_options, estimate_of, gpus_of, info_of, name_of, problems_of
 
 
 def test_the_lifetime_is_always_set_because_the_default_is_five_minutes() -> None:
@@ -25,7 +23,8 @@ def test_the_lifetime_is_always_set_because_the_default_is_five_minutes() -> Non
 def test_every_gpu_string_passes_unchanged(name: str) -> None:
     spec = Spec(gpu=GpuRequest((name,), 2))
     assert not problems_of(spec)
-    assert create_options(spec)["gpu"] == f"{name}:2"
+    assert gpus_of(spec) == [f"{name}:2"]
+    assert create_options(spec, f"{name}:2")["gpu"] == f"{name}:2"
 
 
 @pytest.mark.parametrize(
@@ -36,6 +35,8 @@ def test_every_gpu_string_passes_unchanged(name: str) -> None:
         (Spec(gpu=GpuRequest(("H100",), 9)), "gpu"),
         (Spec(lifetime_s=24 * 3600 + 1), "lifetime_s"),
         (Spec(memory_mb=1), "memory_mb"),
+        (Spec(memory_mb=344_065), "memory_mb"),
+        (Spec(cpu=64.5), "cpu"),
         (Spec(cpu=0.001), "cpu"),
     ],
 )
@@ -44,10 +45,16 @@ def test_what_modal_cannot_do_is_named_by_its_field(spec: Spec, field: str) -> N
 
 
 def test_network_region_labels_and_isolation() -> None:
-    blocked = create_options(Spec(region="eu", labels={"session": "s"}, env={"A": "b"}))
+    blocked = create_options(Spec(region="eu", labels={"session": "s"}, env={"A": "b"}), now=1000.0)
     assert blocked["block_network"] is True
     assert blocked["region"] == "eu"
-    assert blocked["tags"] == {"session": "s", "rlmweb": "1"}
+    assert blocked["tags"] == {
+        "session": "s",
+        "rlmweb": "1",
+        "rlmweb-created": "1000.000",
+        "rlmweb-lifetime": "86400",
+        "rlmweb-runtime": "gvisor",
+    }
     assert blocked["env"] == {"A": "b"}
     assert blocked["runtime"] == "gvisor"
     policy = NetworkPolicy("allowlist", ("*.example.org",), ("10.0.0.0/8",))
@@ -81,6 +88,8 @@ def test_an_unknown_rate_is_said() -> None:
         (native.ServiceError("x"), errors.ProviderUnavailable),
         (GRPCError(Status.UNAVAILABLE, "x"), errors.ProviderUnavailable),
         (ConnectionResetError("x"), errors.ProviderUnavailable),
+        (DecodeError("x"), errors.ProviderUnavailable),
+        (native.ConflictError("x"), errors.AlreadyTerminated),
     ],
 )
 def test_errors_become_ours(error: Exception, kind: type[errors.SandboxError]) -> None:
@@ -91,8 +100,19 @@ def test_errors_become_ours(error: Exception, kind: type[errors.SandboxError]) -
     assert translate(error).retryable is kind.retryable
 
 
-def test_the_client_still_takes_what_we_pass() -> None:
-    taken = inspect.signature(modal.Sandbox.create).parameters
-    spec = Spec(gpu=GpuRequest(("T4",)), region="eu", network=NetworkPolicy("allowlist"))
-    ours = {*create_options(spec), "block_network", "app", "image", "name", "client"}
-    assert ours <= set(taken)
+def test_what_is_used_is_no_more_than_what_is_asked_for() -> None:
+    """A request alone is no limit, and what is used beyond it is billed."""
+    options = create_options(Spec(cpu=2.0, memory_mb=4096))
+    assert (options["cpu"], options["memory"]) == ((2.0, 2.0), (4096, 4096))
+
+
+def test_the_name_for_a_key_is_one_that_modal_takes() -> None:
+    name = name_of("a key / with anything in it" * 100)
+    assert len(name) <= 64
+    assert name.replace("-", "").isalnum()
+    assert name == name_of("a key / with anything in it" * 100) != name_of("another")
+
+
+def test_tags_that_somebody_changed_are_no_times() -> None:
+    info = info_of(SandboxRef("r"), {"rlmweb-created": "soon", "rlmweb-lifetime": "-5", "rlmweb-runtime": "vm"})
+    assert (info.created_at, info.expires_at, info.isolation) == (0.0, None, Isolation.MICROVM)

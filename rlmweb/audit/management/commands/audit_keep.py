@@ -13,6 +13,7 @@ from django.utils import timezone
 from rlmweb.audit.models import AuditEntry, AuditSubject, LegalHold
 from rlmweb.audit.retention import Held, erase, place_hold, purge, purgeable, release_hold
 from rlmweb.audit.standalone import Unreadable
+from rlmweb.teams.policies.enforcing import PolicyRefused
 
 
 class Command(BaseCommand):
@@ -42,7 +43,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             getattr(self, f"_{options['command']}")(options)
-        except (Held, Unreadable) as error:
+        except (Held, PolicyRefused, Unreadable) as error:
             raise CommandError(str(error)) from error
 
     def _purge(self, options: dict[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""Showing a session to others by link: what is shown, to whom, and until when."""
